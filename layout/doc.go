@@ -1,0 +1,45 @@
+// Package layout defines what a backup looks like inside a snapshot (format 1): the file names, the manifest, the
+// documents' two-line form, the sidecars and the digest. Package backup writes it, package restore reads it, and a
+// person with curl can load it by hand.
+//
+//	manifest.json                         a [Manifest]: what is here, and what was left out
+//	indices/<index>/index.json            the index's settings, mappings and aliases: the server's own bytes
+//	indices/<index>/shard-<n>.ndjson      the documents of shard n, as the body of a _bulk request
+//	indices/<index>/shard-<n>.segments.json  a [Sidecar]: which ranges of sequence numbers lie where in the two others
+//	indices/<index>/shard-<n>.ids         a line per document: its sequence number, id and routing
+//
+// index.json is what GET /<index> answers for that one index, without the outer object that names it:
+// {"aliases":{...},"mappings":{...},"settings":{"index":{...}}}.
+//
+// # Documents
+//
+// Each document is two lines, an action and the source:
+//
+//	{"index":{"_id":"7","routing":"a"}}
+//	{"user":"kim","n":9007199254740993}
+//
+// The action has "routing" only where the document has one. The source is the exact bytes that the server holds,
+// except that one with a raw newline in it is compacted, since a line cannot hold it. Documents are in the order of
+// their sequence numbers, where the index has them. A pair {"delete":{...}} {"delete":{...}} may stand instead of a
+// document and removes what came before under the same id and routing; deletes always stand in pairs of lines, so that
+// cutting the file after any even number of lines gives valid requests:
+//
+//	split -l 20000 shard-0.ndjson part-
+//	curl -H 'Content-Type: application/x-ndjson' --data-binary @part-aa "$ES/<index>/_bulk?pipeline=_none"
+//
+// # Segments
+//
+// A segment is the live documents of a shard whose sequence numbers lie in a half-open range. Segments do not overlap,
+// ascend, and each is one or several whole blobs in a repository, both in the documents file and in the ids file.
+// The sidecar names each segment's range, count, sum of sequence numbers, digest and length in bytes.
+//
+// A line of the ids file is a JSON array: [delta,"id"] or [delta,"id","routing"]. The first delta of a segment counts from
+// the segment's beginning, every other from the document before.
+//
+// # Digest
+//
+// A document's digest is the XXH3-128 hash of its two lines, newlines included, as they stand in the file. The digest of
+// a shard, an index or a segment is the sum of its documents' digests modulo 2^128: it does not depend on their order, nor on
+// how many shards they are spread over. It finds accidents, not forgeries: those are what the repository's own
+// SHA-256 and authenticated encryption are for.
+package layout

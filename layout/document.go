@@ -1,0 +1,260 @@
+package layout
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math/bits"
+	"unicode/utf8"
+
+	"github.com/zeebo/xxh3"
+)
+
+// Document is one document of an index. Its fields stay valid as long as it is referenced.
+type Document struct {
+	Index   string
+	ID      string
+	Routing string // empty if none was given
+	SeqNo   int64  // sequence number in its shard, -1 if not known
+	Source  []byte // the _source: one JSON object, the server's bytes
+	Deleted bool   // a delete line: what came before under this id and routing is gone; Source is nil
+}
+
+// AppendLines appends the document's two lines, each with its newline, to dst. A source that holds a newline is
+// compacted; one that is then no valid JSON is an error, and dst is returned as it was.
+func (d *Document) AppendLines(dst []byte) ([]byte, error) {
+	if d.Deleted {
+		dst = d.AppendAction(dst, "delete")
+		return d.AppendAction(dst, "delete"), nil
+	}
+	start := len(dst)
+	dst = d.AppendAction(dst, "index")
+	if bytes.IndexByte(d.Source, '\n') < 0 {
+		dst = append(dst, d.Source...)
+		return append(dst, '\n'), nil
+	}
+	buf := bytes.NewBuffer(dst)
+	if err := json.Compact(buf, d.Source); err != nil {
+		return dst[:start], fmt.Errorf("document %q of index %s: compact _source: %w", d.ID, d.Index, err)
+	}
+	return append(buf.Bytes(), '\n'), nil
+}
+
+// AppendAction appends the document's action line, newline included, with the given action, such as "index" or
+// "create". It names no index.
+func (d *Document) AppendAction(dst []byte, action string) []byte {
+	dst = append(dst, `{"`...)
+	dst = append(dst, action...)
+	dst = append(dst, `":{"_id":`...)
+	dst = AppendString(dst, d.ID)
+	if d.Routing != "" {
+		dst = append(dst, `,"routing":`...)
+		dst = AppendString(dst, d.Routing)
+	}
+	return append(dst, "}}\n"...)
+}
+
+// AppendString appends s as a JSON string. It escapes what JSON demands and nothing else, so that equal strings always
+// give equal bytes.
+func AppendString(dst []byte, s string) []byte {
+	const hexDigits = "0123456789abcdef"
+	dst = append(dst, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && n == 1 {
+				dst = append(append(dst, s[start:i]...), "\ufffd"...)
+				start = i + 1
+			}
+			i += n
+			continue
+		}
+		if c >= 0x20 && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+		i++
+		start = i
+	}
+	dst = append(dst, s[start:]...)
+	return append(dst, '"')
+}
+
+type action struct {
+	Index  *actionMeta `json:"index"`
+	Create *actionMeta `json:"create"`
+	Delete *actionMeta `json:"delete"`
+}
+
+type actionMeta struct {
+	ID      *string `json:"_id"`
+	Routing string  `json:"routing"`
+}
+
+// Documents reads a shard file: pairs of lines, as AppendLines writes them. The documents carry the given index name
+// and a SeqNo of -1. It stops at the first error, which names the line; a file that ends in the middle of a pair is an
+// error.
+func Documents(r io.Reader, index string) iter.Seq2[Document, error] {
+	return func(yield func(Document, error) bool) {
+		br := bufio.NewReaderSize(r, 1<<20)
+		for line := 1; ; line += 2 {
+			d, err := readDocument(br, index)
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				yield(Document{}, fmt.Errorf("index %s: line %d: %w", index, line, err))
+				return
+			}
+			if !yield(d, nil) {
+				return
+			}
+		}
+	}
+}
+
+// readDocument reads the two lines of one document, io.EOF if there are none.
+func readDocument(br *bufio.Reader, index string) (Document, error) {
+	head, err := br.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		return Document{}, errors.New("action line is longer than 1 MiB")
+	}
+	if err == io.EOF && len(head) == 0 {
+		return Document{}, io.EOF
+	}
+	if err != nil {
+		return Document{}, fmt.Errorf("read action: %w", noEOF(err))
+	}
+	d, err := parseAction(head)
+	if err != nil {
+		return Document{}, err
+	}
+	d.Index, d.SeqNo = index, -1
+	body, err := br.ReadBytes('\n')
+	if err != nil {
+		return Document{}, fmt.Errorf("document %q: read source: %w", d.ID, noEOF(err))
+	}
+	body = body[:len(body)-1]
+	if d.Deleted {
+		second, err := parseAction(body)
+		if err != nil || !second.Deleted || second.ID != d.ID || second.Routing != d.Routing {
+			return Document{}, fmt.Errorf("delete of %q does not stand twice", d.ID)
+		}
+		return d, nil
+	}
+	if len(body) == 0 || body[0] != '{' || body[len(body)-1] != '}' {
+		return Document{}, fmt.Errorf("document %q: source is no JSON object", d.ID)
+	}
+	d.Source = body
+	return d, nil
+}
+
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func parseAction(line []byte) (Document, error) {
+	if d, ok := parsePlainAction(line); ok {
+		return d, nil
+	}
+	var a action
+	if err := json.Unmarshal(line, &a); err != nil {
+		return Document{}, fmt.Errorf("action line: %w", err)
+	}
+	m, deleted := a.Index, false
+	switch {
+	case m == nil && a.Create != nil:
+		m = a.Create
+	case m == nil && a.Delete != nil:
+		m, deleted = a.Delete, true
+	}
+	if m == nil || m.ID == nil {
+		return Document{}, errors.New("action line: no index, create or delete action with an _id")
+	}
+	return Document{ID: *m.ID, Routing: m.Routing, Deleted: deleted}, nil
+}
+
+// parsePlainAction is the fast way for what AppendAction wrote, without escapes.
+func parsePlainAction(line []byte) (Document, bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"index":{"_id":"`))
+	if !ok || bytes.IndexByte(line, '\\') >= 0 || !utf8.Valid(line) {
+		return Document{}, false
+	}
+	id, rest, ok := bytes.Cut(rest, []byte{'"'})
+	if !ok {
+		return Document{}, false
+	}
+	var routing []byte
+	if r, has := bytes.CutPrefix(rest, []byte(`,"routing":"`)); has {
+		if routing, rest, ok = bytes.Cut(r, []byte{'"'}); !ok {
+			return Document{}, false
+		}
+	}
+	if string(rest) != "}}\n" {
+		return Document{}, false
+	}
+	return Document{ID: string(id), Routing: string(routing)}, true
+}
+
+// Digest is a sum of documents' digests (see the package comment). The zero value is the digest of no documents.
+type Digest struct{ hi, lo uint64 }
+
+// Add adds the document whose two lines, newlines included, are given.
+func (d *Digest) Add(lines []byte) {
+	h := xxh3.Hash128(lines)
+	d.add(h.Hi, h.Lo)
+}
+
+// AddDigest adds all that is in o.
+func (d *Digest) AddDigest(o Digest) { d.add(o.hi, o.lo) }
+
+func (d *Digest) add(hi, lo uint64) {
+	var carry uint64
+	d.lo, carry = bits.Add64(d.lo, lo, 0)
+	d.hi, _ = bits.Add64(d.hi, hi, carry)
+}
+
+// String gives the digest as 32 hexadecimal digits.
+func (d Digest) String() string {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:8], d.hi)
+	binary.BigEndian.PutUint64(b[8:], d.lo)
+	return hex.EncodeToString(b[:])
+}
+
+// MarshalText gives what String gives.
+func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (d *Digest) UnmarshalText(text []byte) error {
+	b, err := hex.DecodeString(string(text))
+	if err != nil || len(b) != 16 {
+		return fmt.Errorf("digest %q: want 32 hexadecimal digits", text)
+	}
+	d.hi, d.lo = binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+	return nil
+}
