@@ -51,6 +51,12 @@ func (t FileType) String() string {
 	return fmt.Sprintf("file type %d", uint8(t))
 }
 
+// Valid reports whether t is one of FileTypes.
+func (t FileType) Valid() bool {
+	_, ok := typeNames[t]
+	return ok
+}
+
 // Dir is the directory of the type in restic's default layout, such as "data"; empty for Config, which lies at
 // the top.
 func (t FileType) Dir() string { return typeDirs[t] }
@@ -70,19 +76,19 @@ func (h Handle) String() string {
 }
 
 // Valid returns an error unless h can name a file: a known type and, except for Config, a name of 64
-// lower-case hexadecimal digits.
+// lower-case hexadecimal digits. The error wraps fs.ErrInvalid.
 func (h Handle) Valid() error {
-	if _, ok := typeNames[h.Type]; !ok {
-		return fmt.Errorf("%v: unknown type", h.Type)
+	if !h.Type.Valid() {
+		return fmt.Errorf("%v: unknown type: %w", h.Type, fs.ErrInvalid)
 	}
 	if h.Type == Config {
 		if h.Name != "" {
-			return fmt.Errorf("config: has the name %q, wants none", h.Name)
+			return fmt.Errorf("config: has the name %q, wants none: %w", h.Name, fs.ErrInvalid)
 		}
 		return nil
 	}
 	if !ValidName(h.Name) {
-		return fmt.Errorf("%v: %q is not a SHA-256 in lower-case hexadecimal", h.Type, h.Name)
+		return fmt.Errorf("%v: %q is not a SHA-256 in lower-case hexadecimal: %w", h.Type, h.Name, fs.ErrInvalid)
 	}
 	return nil
 }
@@ -115,7 +121,8 @@ type FileInfo struct {
 
 // Backend stores the files of one repository. All methods may be called concurrently.
 //
-// Errors wrap [fs.ErrNotExist], [fs.ErrExist] and [fs.ErrPermission] where they apply, and context.Cause(ctx)
+// Errors wrap [fs.ErrNotExist], [fs.ErrExist] and [fs.ErrPermission] where they apply, [fs.ErrInvalid] for a handle
+// or a range that can never be, and context.Cause(ctx)
 // when ctx ended the call. They never contain a credential.
 type Backend interface {
 	// Save stores size bytes of body as h. It is atomic and durable: when it returns nil the file is complete,

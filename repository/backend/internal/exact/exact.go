@@ -1,0 +1,93 @@
+// Package exact moves exactly as many bytes as were asked for, or fails: the part of the contract of
+// backend.Backend that every driver shares. A transfer ends at once when its context does.
+package exact
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+)
+
+// bufferSize is how much Copy moves between two looks at the context.
+const bufferSize = 256 << 10
+
+// Range returns how many bytes the range (off, n) of a file of size bytes has, where n < 0 means up to the end.
+// A range that is negative or reaches past the end is an error; the latter wraps io.ErrUnexpectedEOF.
+func Range(off, n, size int64) (int64, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("offset %d: %w", off, fs.ErrInvalid)
+	}
+	if n < 0 {
+		n = max(size-off, 0)
+	}
+	if off > size || n > size-off {
+		return 0, fmt.Errorf("%d bytes from offset %d of a file of %d bytes: %w", n, off, size, io.ErrUnexpectedEOF)
+	}
+	return n, nil
+}
+
+// Copy writes the first size bytes of body to w. A body that is shorter is an error wrapping
+// io.ErrUnexpectedEOF; when ctx ends, Copy returns its cause.
+func Copy(ctx context.Context, w io.Writer, body io.ReaderAt, size int64) error {
+	if size < 0 {
+		return fmt.Errorf("size %d: %w", size, fs.ErrInvalid)
+	}
+	buf := make([]byte, min(size, bufferSize))
+	for off := int64(0); off < size; {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		p := buf[:min(size-off, bufferSize)]
+		n, err := body.ReadAt(p, off)
+		if n < len(p) {
+			// An io.ReaderAt that stops early says why; only EOF needs a better name.
+			if err == nil || errors.Is(err, io.EOF) {
+				err = fmt.Errorf("body has %d bytes, not %d: %w", off+int64(n), size, io.ErrUnexpectedEOF)
+			}
+			return err
+		}
+		if _, err := w.Write(p); err != nil {
+			return err
+		}
+		off += int64(n)
+	}
+	return nil
+}
+
+// NewReader returns a reader of exactly n bytes of r. If r ends earlier, reading fails with
+// io.ErrUnexpectedEOF, and with context.Cause(ctx) once ctx has ended. Closing it closes c.
+func NewReader(ctx context.Context, r io.Reader, c io.Closer, n int64) io.ReadCloser {
+	return &reader{ctx: ctx, r: r, c: c, left: n}
+}
+
+type reader struct {
+	ctx  context.Context
+	r    io.Reader
+	c    io.Closer
+	left int64
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.ctx.Err() != nil {
+		return 0, context.Cause(r.ctx)
+	}
+	if r.left == 0 {
+		return 0, io.EOF
+	}
+	if int64(len(p)) > r.left {
+		p = p[:r.left]
+	}
+	n, err := r.r.Read(p)
+	r.left -= int64(n)
+	if errors.Is(err, io.EOF) {
+		err = nil
+		if r.left > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	return n, err
+}
+
+func (r *reader) Close() error { return r.c.Close() }
