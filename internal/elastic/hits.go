@@ -1,0 +1,377 @@
+package elastic
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/escrow-backup/escrow/layout"
+)
+
+// Hit is one document of a page.
+type Hit struct {
+	Document layout.Document
+	// Sort holds the hit's sort values as they stand in the answer, such as [17,4294967313]: what search_after takes.
+	Sort []byte
+}
+
+// pageHead is what an answer says about itself.
+type pageHead struct {
+	pitID    string
+	timedOut bool
+	timeSeen bool
+	shards   struct {
+		seen     bool
+		failed   int
+		failures []wireFailure
+	}
+}
+
+// complete reports whether everything was seen that tells a good answer from a bad one.
+func (h *pageHead) complete() bool { return h.timeSeen && h.shards.seen }
+
+// page is a parsed search answer, or the beginning of one.
+type page struct {
+	head pageHead
+	hits []Hit
+	// whole: the answer was read to its end. Otherwise hits are its first ones.
+	whole bool
+}
+
+var errShort = errors.New("answer ends early")
+
+// parsePage reads a search answer. With partial set, b may be the beginning of one: then all hits that are complete are
+// returned, and whole is false. Documents share b's memory; nothing in a _source is decoded or changed.
+func parsePage(b []byte, index string, bySeqNo, partial bool, hint int) (*page, error) {
+	s := scanner{b: b, index: index}
+	p := &page{hits: make([]Hit, 0, hint)}
+	err := s.page(p, bySeqNo)
+	if err == nil {
+		p.whole = true
+		return p, nil
+	}
+	if errors.Is(err, errShort) && partial {
+		return p, nil
+	}
+	return nil, fmt.Errorf("parse search answer at byte %d: %w", s.i, err)
+}
+
+// scanner walks over JSON text. It checks only what it must to find its way.
+type scanner struct {
+	b     []byte
+	i     int
+	index string // that the hits are of
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ' ', '\n', '\r', '\t':
+			s.i++
+		default:
+			return
+		}
+	}
+}
+
+// peek skips space and returns the next byte, 0 at the end.
+func (s *scanner) peek() byte {
+	s.space()
+	if s.i >= len(s.b) {
+		return 0
+	}
+	return s.b[s.i]
+}
+
+func (s *scanner) expect(c byte) error {
+	switch s.peek() {
+	case c:
+		s.i++
+		return nil
+	case 0:
+		return errShort
+	}
+	return fmt.Errorf("found %q, want %q", s.b[s.i], c)
+}
+
+// value returns the next value's bytes, without space around it.
+func (s *scanner) value() ([]byte, error) {
+	switch s.peek() {
+	case 0:
+		return nil, errShort
+	case '"':
+		start := s.i
+		if err := s.skipString(); err != nil {
+			return nil, err
+		}
+		return s.b[start:s.i:s.i], nil
+	case '{', '[':
+		return s.nested()
+	}
+	start := s.i
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case ',', '}', ']', ' ', '\n', '\r', '\t':
+			if s.i == start {
+				return nil, fmt.Errorf("found %q, want a value", s.b[s.i])
+			}
+			return s.b[start:s.i:s.i], nil
+		}
+		s.i++
+	}
+	return nil, errShort // a number may go on
+}
+
+// skipString moves past the string that begins here.
+func (s *scanner) skipString() error {
+	i := s.i + 1
+	for {
+		j := bytes.IndexByte(s.b[i:], '"')
+		if j < 0 {
+			return errShort
+		}
+		i += j + 1
+		// The quote ends the string unless an odd number of backslashes stands before it.
+		k := i - 2
+		for s.b[k] == '\\' {
+			k--
+		}
+		if (i-2-k)%2 == 0 {
+			s.i = i
+			return nil
+		}
+	}
+}
+
+// structural marks the bytes that nested must look at.
+var structural = func() (t [256]bool) {
+	for _, c := range `"{}[]` {
+		t[c] = true
+	}
+	return t
+}()
+
+// nested returns the object or array that begins here.
+func (s *scanner) nested() ([]byte, error) {
+	start, depth := s.i, 0
+	for {
+		i, b := s.i, s.b
+		for i < len(b) && !structural[b[i]] {
+			i++
+		}
+		s.i = i
+		if i >= len(b) {
+			return nil, errShort
+		}
+		switch b[i] {
+		case '"':
+			if err := s.skipString(); err != nil {
+				return nil, err
+			}
+			continue
+		case '{', '[':
+			depth++
+		default:
+			depth--
+		}
+		s.i++
+		if depth == 0 {
+			return b[start:s.i:s.i], nil
+		}
+	}
+}
+
+// object calls fn for every key of the object that begins here, with the scanner at the key's value.
+func (s *scanner) object(fn func(key []byte) error) error {
+	if err := s.expect('{'); err != nil {
+		return err
+	}
+	if s.peek() == '}' {
+		s.i++
+		return nil
+	}
+	for {
+		switch s.peek() {
+		case '"':
+		case 0:
+			return errShort
+		default:
+			return fmt.Errorf("found %q, want a key", s.b[s.i])
+		}
+		start := s.i
+		if err := s.skipString(); err != nil {
+			return err
+		}
+		key := s.b[start+1 : s.i-1]
+		if err := s.expect(':'); err != nil {
+			return err
+		}
+		if err := fn(key); err != nil {
+			return err
+		}
+		more, err := s.next('}')
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// array calls fn for every element of the array that begins here.
+func (s *scanner) array(fn func() error) error {
+	if err := s.expect('['); err != nil {
+		return err
+	}
+	if s.peek() == ']' {
+		s.i++
+		return nil
+	}
+	for {
+		if err := fn(); err != nil {
+			return err
+		}
+		more, err := s.next(']')
+		if err != nil || !more {
+			return err
+		}
+	}
+}
+
+// next moves past a comma, or past the end that closes the collection.
+func (s *scanner) next(end byte) (more bool, err error) {
+	switch s.peek() {
+	case ',':
+		s.i++
+		return true, nil
+	case end:
+		s.i++
+		return false, nil
+	case 0:
+		return false, errShort
+	}
+	return false, fmt.Errorf("found %q, want ',' or %q", s.b[s.i], end)
+}
+
+func (s *scanner) decode(out any) error {
+	v, err := s.value()
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(v, out)
+}
+
+func (s *scanner) skip() error {
+	_, err := s.value()
+	return err
+}
+
+func (s *scanner) page(p *page, bySeqNo bool) error {
+	seenHits := false
+	err := s.object(func(key []byte) error {
+		switch string(key) {
+		case "pit_id":
+			return s.decode(&p.head.pitID)
+		case "timed_out":
+			p.head.timeSeen = true
+			return s.decode(&p.head.timedOut)
+		case "_shards":
+			var sh struct {
+				Failed   *int          `json:"failed"`
+				Failures []wireFailure `json:"failures"`
+			}
+			if err := s.decode(&sh); err != nil {
+				return err
+			}
+			if sh.Failed == nil {
+				return errors.New("_shards does not say how many failed")
+			}
+			p.head.shards.seen, p.head.shards.failed, p.head.shards.failures = true, *sh.Failed, sh.Failures
+			return nil
+		case "hits":
+			return s.object(func(key []byte) error {
+				if string(key) != "hits" {
+					return s.skip()
+				}
+				seenHits = true
+				return s.array(func() error {
+					var h Hit
+					if err := s.hit(&h, bySeqNo); err != nil {
+						return err
+					}
+					p.hits = append(p.hits, h)
+					return nil
+				})
+			})
+		}
+		return s.skip()
+	})
+	if err != nil {
+		return err
+	}
+	if !seenHits || !p.head.complete() {
+		return errors.New("hits, _shards or timed_out is missing")
+	}
+	return nil
+}
+
+func (s *scanner) hit(h *Hit, bySeqNo bool) error {
+	hasID := false
+	h.Document.Index, h.Document.SeqNo = s.index, -1
+	err := s.object(func(key []byte) error {
+		switch string(key) {
+		case "_source":
+			v, err := s.value()
+			if err != nil {
+				return err
+			}
+			if v[0] != '{' {
+				return fmt.Errorf("_source begins with %q", v[0])
+			}
+			h.Document.Source = v
+			return nil
+		case "_id":
+			hasID = true
+			return s.text(&h.Document.ID)
+		case "_routing":
+			return s.text(&h.Document.Routing)
+		case "sort":
+			v, err := s.value()
+			if err != nil {
+				return err
+			}
+			h.Sort = v
+			if !bySeqNo {
+				return nil
+			}
+			end := bytes.IndexAny(v, ",]")
+			if len(v) < 3 || end < 0 {
+				return fmt.Errorf("sort values %q", v)
+			}
+			h.Document.SeqNo, err = strconv.ParseInt(string(bytes.TrimSpace(v[1:end])), 10, 64)
+			return err
+		}
+		return s.skip()
+	})
+	if err != nil {
+		return err
+	}
+	if !hasID || h.Sort == nil {
+		return errors.New("hit without _id or sort values")
+	}
+	return nil
+}
+
+// text decodes the string that begins here.
+func (s *scanner) text(out *string) error {
+	v, err := s.value()
+	if err != nil {
+		return err
+	}
+	if len(v) >= 2 && v[0] == '"' && bytes.IndexByte(v, '\\') < 0 && utf8.Valid(v) {
+		*out = string(v[1 : len(v)-1])
+		return nil
+	}
+	return json.Unmarshal(v, out)
+}

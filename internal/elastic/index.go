@@ -1,0 +1,251 @@
+package elastic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/escrow-backup/escrow/layout"
+)
+
+// Info asks the cluster who it is.
+func (c *Client) Info(ctx context.Context) (layout.Cluster, error) {
+	var out struct {
+		Name    string `json:"cluster_name"`
+		UUID    string `json:"cluster_uuid"`
+		Version struct {
+			Number string `json:"number"`
+		} `json:"version"`
+	}
+	if err := c.JSON(ctx, Request{Method: "GET", Path: "/"}, &out); err != nil {
+		return layout.Cluster{}, fmt.Errorf("connect to Elasticsearch: %w", err)
+	}
+	if out.Version.Number == "" {
+		return layout.Cluster{}, errors.New("connect to Elasticsearch: the answer has no version")
+	}
+	return layout.Cluster{Name: out.Name, UUID: out.UUID, Version: out.Version.Number}, nil
+}
+
+// atLeast reports whether version is major.minor or newer. A version that cannot be read is taken for newer.
+func atLeast(version string, major, minor int) bool {
+	a, rest, _ := strings.Cut(version, ".")
+	b, _, _ := strings.Cut(rest, ".")
+	gotMajor, err := strconv.Atoi(a)
+	if err != nil {
+		return true
+	}
+	gotMinor, err := strconv.Atoi(b)
+	return err != nil || gotMajor > major || gotMajor == major && gotMinor >= minor
+}
+
+// Index is one index as the server describes it.
+type Index struct {
+	Name     string
+	UUID     string
+	Shards   int
+	Raw      json.RawMessage // what GET /<index> answers, without the outer object
+	Mappings json.RawMessage
+
+	vectors bool // the server leaves vectors out unless told otherwise
+}
+
+// Index reads the description of one index. cluster is what Info returned.
+func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string) (*Index, error) {
+	var out map[string]json.RawMessage
+	if err := c.JSON(ctx, Request{Method: "GET", Path: "/" + PathEscape(name), Query: url.Values{"expand_wildcards": {"all"}}}, &out); err != nil {
+		return nil, err
+	}
+	raw, ok := out[name]
+	if !ok || len(out) != 1 {
+		return nil, fmt.Errorf("GET /%s: the answer describes %d indices, not just this one", PathEscape(name), len(out))
+	}
+	var d struct {
+		Mappings json.RawMessage `json:"mappings"`
+		Settings struct {
+			Index struct {
+				UUID   string `json:"uuid"`
+				Shards string `json:"number_of_shards"`
+			} `json:"index"`
+		} `json:"settings"`
+	}
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return nil, fmt.Errorf("GET /%s: decode answer: %w", PathEscape(name), err)
+	}
+	n, err := strconv.Atoi(d.Settings.Index.Shards)
+	if err != nil || n < 1 || d.Settings.Index.UUID == "" {
+		return nil, fmt.Errorf("GET /%s: no uuid or number of shards in the answer", PathEscape(name))
+	}
+	return &Index{
+		Name: name, UUID: d.Settings.Index.UUID, Shards: n, Raw: raw, Mappings: d.Mappings,
+		vectors: atLeast(cluster.Version, 9, 2),
+	}, nil
+}
+
+// shardState is what a primary says about itself.
+type shardState struct {
+	history    string
+	checkpoint int64
+	maxSeqNo   int64
+	docs       int64
+	storeBytes int64
+	hasSeqNo   bool
+}
+
+// shardStates reads the state of the started primaries of an index.
+func (c *Client) shardStates(ctx context.Context, index string) (map[int]shardState, error) {
+	var out struct {
+		Shards struct {
+			Failed   int           `json:"failed"`
+			Failures []wireFailure `json:"failures"`
+		} `json:"_shards"`
+		Indices map[string]struct {
+			Shards map[string][]struct {
+				Routing struct {
+					State   string `json:"state"`
+					Primary bool   `json:"primary"`
+				} `json:"routing"`
+				Docs struct {
+					Count int64 `json:"count"`
+					Bytes int64 `json:"total_size_in_bytes"`
+				} `json:"docs"`
+				Commit struct {
+					UserData struct {
+						History string `json:"history_uuid"`
+					} `json:"user_data"`
+				} `json:"commit"`
+				SeqNo *struct {
+					Max        int64 `json:"max_seq_no"`
+					Checkpoint int64 `json:"global_checkpoint"`
+				} `json:"seq_no"`
+			} `json:"shards"`
+		} `json:"indices"`
+	}
+	r := Request{Method: "GET", Path: "/" + PathEscape(index) + "/_stats/docs",
+		Query: url.Values{"level": {"shards"}, "expand_wildcards": {"all"}}}
+	err := c.Attempts(ctx, func(ctx context.Context) error {
+		if err := c.JSON(ctx, r, &out); err != nil {
+			return err
+		}
+		if out.Shards.Failed > 0 {
+			p := &PartialError{What: "GET " + r.Path, Reason: fmt.Sprintf("%d shards failed", out.Shards.Failed)}
+			if len(out.Shards.Failures) > 0 {
+				p.Reason += ": " + out.Shards.Failures[0].Reason.Reason
+			}
+			return p
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	states := map[int]shardState{}
+	for number, copies := range out.Indices[index].Shards {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, fmt.Errorf("GET %s: shard number %q", r.Path, number)
+		}
+		for _, s := range copies {
+			if !s.Routing.Primary || s.Routing.State != "STARTED" && s.Routing.State != "RELOCATING" {
+				continue
+			}
+			st := shardState{history: s.Commit.UserData.History, docs: s.Docs.Count, storeBytes: s.Docs.Bytes, checkpoint: -1, maxSeqNo: -1}
+			if s.SeqNo != nil {
+				st.hasSeqNo, st.checkpoint, st.maxSeqNo = true, s.SeqNo.Checkpoint, s.SeqNo.Max
+			}
+			states[n] = st
+		}
+	}
+	return states, nil
+}
+
+// primaryTerms reads the primary term of every shard of an index from the cluster state.
+func (c *Client) primaryTerms(ctx context.Context, index string) (map[int]int64, error) {
+	var out struct {
+		Metadata struct {
+			Indices map[string]struct {
+				Terms map[string]int64 `json:"primary_terms"`
+			} `json:"indices"`
+		} `json:"metadata"`
+	}
+	err := c.JSON(ctx, Request{Method: "GET", Path: "/_cluster/state/metadata/" + PathEscape(index),
+		Query: url.Values{"filter_path": {"metadata.indices.*.primary_terms"}, "expand_wildcards": {"all"}}}, &out)
+	if err != nil {
+		return nil, err
+	}
+	terms := map[int]int64{}
+	for number, term := range out.Metadata.Indices[index].Terms {
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, fmt.Errorf("primary terms of index %s: shard number %q", index, number)
+		}
+		terms[n] = term
+	}
+	return terms, nil
+}
+
+// refresh makes everything that was acknowledged visible on every copy. A copy that did not refresh could serve an old view, so
+// a failed one is an error.
+func (c *Client) refresh(ctx context.Context, index string) error {
+	r := Request{Method: "POST", Path: "/" + PathEscape(index) + "/_refresh"}
+	return c.Attempts(ctx, func(ctx context.Context) error {
+		var out struct {
+			Shards struct {
+				Failed   int           `json:"failed"`
+				Failures []wireFailure `json:"failures"`
+			} `json:"_shards"`
+		}
+		if err := c.JSON(ctx, r, &out); err != nil {
+			return err
+		}
+		if out.Shards.Failed > 0 {
+			p := &PartialError{What: "POST " + r.Path, Reason: fmt.Sprintf("%d shards failed", out.Shards.Failed)}
+			if len(out.Shards.Failures) > 0 {
+				p.Reason += ": " + out.Shards.Failures[0].Reason.Reason
+			}
+			return p
+		}
+		return nil
+	})
+}
+
+// ready is an index of which shards may be opened: its checkpoints were read, and then it was refreshed.
+type ready struct {
+	states   map[int]shardState
+	terms    map[int]int64
+	asOf     time.Time
+	unsealed string // why no shard can be sealed
+	stale    string // why documents that were acknowledged may be missing
+}
+
+// prepare reads the checkpoints of an index, and then refreshes it.
+func (c *Client) prepare(ctx context.Context, index string) (*ready, error) {
+	r := &ready{}
+	var err error
+	if r.states, err = c.shardStates(ctx, index); err != nil {
+		if !errors.Is(err, fs.ErrPermission) {
+			return nil, fmt.Errorf("read shard statistics: %w", err)
+		}
+		r.unsealed = "no right to read shard statistics"
+	}
+	if r.terms, err = c.primaryTerms(ctx, index); err != nil {
+		if !errors.Is(err, fs.ErrPermission) {
+			return nil, fmt.Errorf("read primary terms: %w", err)
+		}
+		r.unsealed = "no right to read primary terms"
+	}
+	r.asOf = time.Now().UTC()
+	if err = c.refresh(ctx, index); err != nil {
+		if !errors.Is(err, fs.ErrPermission) {
+			return nil, fmt.Errorf("refresh: %w", err)
+		}
+		r.unsealed = "no right to refresh"
+		r.stale = "no right to refresh: documents that were acknowledged but not yet refreshed may be missing"
+	}
+	return r, nil
+}

@@ -1,0 +1,187 @@
+package elastic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// A page is cut off when it grows past pageLimit; pageTarget is what page sizes aim at.
+const (
+	pageTarget = 4 << 20
+	pageLimit  = 16 << 20
+	maxHits    = 10_000 // index.max_result_window's default
+)
+
+// pit is a point in time on one shard. Its methods may be called concurrently.
+type pit struct {
+	c         *Client
+	index     string
+	keepAlive string
+
+	mu sync.Mutex
+	id string
+}
+
+// openPIT opens a point in time on one shard of an index.
+func (c *Client) openPIT(ctx context.Context, index string, shard int, keepAlive time.Duration) (*pit, error) {
+	p := &pit{c: c, index: index, keepAlive: strconv.FormatInt(max(keepAlive.Milliseconds(), 1000), 10) + "ms"}
+	var out struct {
+		ID     string `json:"id"`
+		Shards *struct {
+			Total, Failed int
+		} `json:"_shards"`
+	}
+	err := c.JSON(ctx, Request{
+		Method: "POST", Path: "/" + PathEscape(index) + "/_pit",
+		Query: url.Values{"keep_alive": {p.keepAlive}, "preference": {"_shards:" + strconv.Itoa(shard)}},
+	}, &out)
+	if err != nil {
+		return nil, fmt.Errorf("open point in time: %w", err)
+	}
+	if p.id = out.ID; p.id == "" {
+		return nil, errors.New("open point in time: the answer has no id")
+	}
+	// Servers from 8.13 on say how many shards the point in time covers.
+	if out.Shards != nil && (out.Shards.Total != 1 || out.Shards.Failed != 0) {
+		p.close(ctx)
+		return nil, fmt.Errorf("open point in time on shard %d: it covers %d shards, %d failed", shard, out.Shards.Total, out.Shards.Failed)
+	}
+	return p, nil
+}
+
+// close frees the point in time on the server, also when ctx has ended. That it cannot be freed is logged: the server does it
+// itself when the keep-alive has passed.
+func (p *pit) close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	body, err := json.Marshal(map[string]string{"id": p.current()})
+	if err == nil {
+		_, err = p.c.once(ctx, Request{Method: "DELETE", Path: "/_pit", Body: body, Accept: []int{404}})
+	}
+	if err != nil {
+		p.c.log.Warn("close point in time", "index", p.index, "error", err)
+	}
+}
+
+func (p *pit) current() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.id
+}
+
+func (p *pit) follow(id string) {
+	if id != "" {
+		p.mu.Lock()
+		p.id = id
+		p.mu.Unlock()
+	}
+}
+
+// search sends a search with the point in time added to its body, and reads at most limit bytes of the answer (at least one
+// complete hit is always read).
+func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, limit, hint int) (*page, int, error) {
+	var out *page
+	var size int
+	err := p.c.attempts(ctx, true, func(ctx context.Context) error {
+		b, err := p.body(body)
+		if err != nil {
+			return err
+		}
+		r := Request{Method: "POST", Path: "/_search", Query: url.Values{"allow_partial_search_results": {"false"}}, Body: b}
+		res, err := p.c.send(ctx, r)
+		if HasCause(err, "circuit_breaking_exception") && body["size"] != 1 {
+			return &tooLargeError{err.Error()}
+		}
+		if err != nil {
+			return err
+		}
+		out, size, err = readPage(res.Body, p.index, bySeqNo, limit, hint)
+		if out != nil && out.whole {
+			closeBody(res)
+		} else {
+			_ = res.Body.Close() // the rest is not wanted
+		}
+		if err != nil {
+			return fmt.Errorf("POST /_search: %w", redact(err))
+		}
+		return out.head.check()
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	p.follow(out.head.pitID)
+	return out, size, nil
+}
+
+// tooLargeError says that the server has not the memory for a page of that many documents.
+type tooLargeError struct{ text string }
+
+func (e *tooLargeError) Error() string { return e.text }
+
+func (p *pit) body(body map[string]any) ([]byte, error) {
+	body["pit"] = map[string]string{"id": p.current(), "keep_alive": p.keepAlive}
+	return json.Marshal(body)
+}
+
+// check turns what an answer says about itself into an error.
+func (h *pageHead) check() error {
+	if h.timedOut {
+		return &PartialError{What: "POST /_search", Reason: "timed_out"}
+	}
+	if h.shards.failed > 0 {
+		reason := fmt.Sprintf("%d shards failed", h.shards.failed)
+		if len(h.shards.failures) > 0 {
+			f := h.shards.failures[0]
+			reason += fmt.Sprintf(": index %s shard %d: %s: %s", f.Index, f.Shard, f.Reason.Type, clip(f.Reason.Reason))
+		}
+		return &PartialError{What: "POST /_search", Reason: reason}
+	}
+	return nil
+}
+
+// readPage reads an answer. One that is longer than limit is cut off, if its head stood before the hits and at least one hit
+// is complete; else reading goes on.
+func readPage(r io.Reader, index string, bySeqNo bool, limit, hint int) (*page, int, error) {
+	buf := make([]byte, 0, min(limit, max(hint, 64<<10)))
+	for {
+		n, err := readUpTo(r, &buf, limit)
+		if err != nil && err != io.EOF {
+			return nil, n, err
+		}
+		p, perr := parsePage(buf, index, bySeqNo, err == nil, len(buf)/800)
+		if perr != nil {
+			if errors.Is(perr, errShort) {
+				return nil, n, io.ErrUnexpectedEOF // the connection ended before the answer did
+			}
+			return nil, n, perr
+		}
+		if p.whole || (p.head.complete() && len(p.hits) > 0) {
+			return p, n, nil
+		}
+		limit *= 2
+	}
+}
+
+// readUpTo appends to buf until it holds more than limit bytes (nil) or the reader ends (io.EOF).
+func readUpTo(r io.Reader, buf *[]byte, limit int) (int, error) {
+	b := *buf
+	for len(b) <= limit {
+		if len(b) == cap(b) {
+			b = append(make([]byte, 0, max(2*cap(b), 64<<10)), b...)
+		}
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		*buf = b
+		if err != nil {
+			return len(b), err
+		}
+	}
+	return len(b), nil
+}

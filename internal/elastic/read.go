@@ -1,0 +1,171 @@
+package elastic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// maxSegment is the largest number of documents in a planned segment: one page can hold them.
+const maxSegment = 8192
+
+// Whole is the range that stands for all documents of a shard that cannot be read by sequence number.
+func (s *Shard) Whole() Range { return Range{From: -1, To: -1, Docs: s.Total} }
+
+// BySeqNo reports whether the shard can be read in ranges of sequence numbers.
+func (s *Shard) BySeqNo() bool { return !s.noSeq }
+
+// Planner joins ranges into segments, whose size follows the documents' size as it becomes known.
+type Planner struct {
+	s      *Shard
+	ranges []Range
+}
+
+// Planner returns a Planner over ranges that Histogram returned.
+func (s *Shard) Planner(ranges []Range) *Planner { return &Planner{s: s, ranges: ranges} }
+
+// Next returns the next segment, false if there is none.
+func (p *Planner) Next() (Range, bool) {
+	if len(p.ranges) == 0 {
+		return Range{}, false
+	}
+	seg := p.ranges[0]
+	n := 1
+	most := int64(p.s.pageSize())
+	for ; n < len(p.ranges) && seg.Docs+p.ranges[n].Docs <= min(most, maxSegment); n++ {
+		seg.To = p.ranges[n].To
+		seg.Docs += p.ranges[n].Docs
+		seg.Sum += p.ranges[n].Sum
+	}
+	p.ranges = p.ranges[n:]
+	return seg, true
+}
+
+// pageSize is how many documents to ask for at once.
+func (s *Shard) pageSize() int {
+	d := s.perDoc.Load()
+	if d == 0 {
+		return 64
+	}
+	return int(min(max(pageTarget/d, 1), maxHits))
+}
+
+// Pages reads the documents of r, in the order of their sequence numbers, and calls fn for every page. It fails unless it
+// read exactly the documents that the server counted in r.
+func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) error {
+	bySeqNo := r.From >= 0
+	body := map[string]any{"track_total_hits": false}
+	if bySeqNo {
+		body["query"] = seqRange(r.From, r.To)
+		body["sort"] = []any{map[string]string{"_seq_no": "asc"}}
+	} else {
+		body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
+	}
+	if s.Index.vectors {
+		body["_source"] = map[string]bool{"exclude_vectors": false}
+	}
+	var docs, sum int64
+	most := maxHits
+	for docs < r.Docs {
+		size := min(s.pageSize(), most)
+		if docs == 0 && most == maxHits && r.Docs <= int64(size) {
+			size = maxHits // the whole segment in one page, and a document too many would show
+		}
+		body["size"] = size
+		p, bytes, err := s.pit.search(ctx, body, bySeqNo, pageLimit, s.pageBytes(r.Docs-docs))
+		var large *tooLargeError
+		if errors.As(err, &large) {
+			most = max(int(min(int64(size), r.Docs-docs))/2, 1)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for i := range p.hits {
+			h := &p.hits[i]
+			if h.Document.Source == nil {
+				return fmt.Errorf("document %q has no _source", h.Document.ID)
+			}
+			sum += h.Document.SeqNo
+		}
+		docs += int64(len(p.hits))
+		if len(p.hits) > 0 {
+			s.learn(int64(bytes), int64(len(p.hits)))
+			if err := fn(p.hits); err != nil {
+				return err
+			}
+			body["search_after"] = json.RawMessage(p.hits[len(p.hits)-1].Sort)
+		}
+		if p.whole && len(p.hits) < size {
+			break
+		}
+	}
+	if docs != r.Docs || bySeqNo && sum != r.Sum {
+		return &CountError{Range: r, Docs: docs, Sum: sum}
+	}
+	return nil
+}
+
+// CountError says that a range did not hold the documents that the server had counted in it.
+type CountError struct {
+	Range     Range
+	Docs, Sum int64
+}
+
+func (e *CountError) Error() string {
+	return fmt.Sprintf("sequence numbers [%d,%d): read %d documents (sum %d), the server counted %d (sum %d)",
+		e.Range.From, e.Range.To, e.Docs, e.Sum, e.Range.Docs, e.Range.Sum)
+}
+
+// pageBytes is the expected size of an answer with n documents.
+func (s *Shard) pageBytes(n int64) int {
+	return int(min(s.perDoc.Load()*min(n, maxHits)*9/8+4096, pageLimit))
+}
+
+// learn takes a page's size into the estimate: at once when documents are larger than thought, slowly when smaller.
+func (s *Shard) learn(bytes, docs int64) {
+	d := max(bytes/docs, 1)
+	if old := s.perDoc.Load(); d < old {
+		d = (old + d + 1) / 2
+	}
+	s.perDoc.Store(d)
+}
+
+// Plan counts the documents of the whole shard in ranges for a Planner. A shard whose sequence numbers do not account for
+// every document gives the one range Whole.
+func (s *Shard) Plan(ctx context.Context) ([]Range, error) {
+	if s.Total == 0 {
+		return nil, nil
+	}
+	if s.noSeq {
+		return []Range{s.Whole()}, nil
+	}
+	ranges, err := s.Histogram(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	if CountDocs(ranges) != s.Total {
+		s.noSeq = true
+		return []Range{s.Whole()}, nil
+	}
+	return ranges, nil
+}
+
+// CountDocs adds up the documents of ranges.
+func CountDocs(ranges []Range) int64 {
+	n := int64(0)
+	for _, r := range ranges {
+		n += r.Docs
+	}
+	return n
+}
+
+// Lost reports whether err says that the point in time is gone, or that the shard must be read from the start for
+// another reason that a new point in time may cure.
+func Lost(err error) bool {
+	var count *CountError
+	return HasCause(err, "search_context_missing_exception") || HasCause(err, "no_shard_available_action_exception") ||
+		HasCause(err, "node_not_connected_exception") || HasCause(err, "node_disconnected_exception") ||
+		HasCause(err, "transport_exception") || errors.As(err, &count) || Retryable(err)
+}

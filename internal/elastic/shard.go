@@ -1,0 +1,320 @@
+package elastic
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/escrow-backup/escrow/layout"
+)
+
+// ReadOptions choose how shards are read; the zero value works.
+type ReadOptions struct {
+	Concurrency int           // search requests at once over all shards; default 4
+	KeepAlive   time.Duration // of a point in time between two requests; default 5 min
+	SealTimeout time.Duration // how long to wait for a checkpoint; default 10 s
+}
+
+func (o *ReadOptions) defaults() {
+	if o.Concurrency <= 0 {
+		o.Concurrency = 4
+	}
+	if o.KeepAlive <= 0 {
+		o.KeepAlive = 5 * time.Minute
+	}
+	if o.SealTimeout <= 0 {
+		o.SealTimeout = 10 * time.Second
+	}
+}
+
+// Shard is a point in time on one shard of an index, and what is known of it. Pages may be called concurrently.
+type Shard struct {
+	Index *Index
+	Info  layout.Shard // all but Docs, Bytes and Digest
+	AsOf  time.Time
+	Stale string // why documents that were acknowledged may be missing; empty in general
+	Total int64  // live documents
+
+	c   *Client
+	pit *pit
+	// perDoc is the size of a document in answers, in bytes: an estimate, 0 if nothing is known.
+	perDoc atomic.Int64
+	noSeq  bool // the shard cannot be read by sequence number
+}
+
+// Range is a half-open range of sequence numbers with what the server counted in it.
+type Range struct {
+	From, To  int64
+	Docs, Sum int64
+}
+
+// OpenShard opens a point in time on a shard. It reads the shard's checkpoint, refreshes, opens the point in time, and then
+// waits until everything that it can show is final (see Info.Sealed). The caller closes the Shard.
+func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOptions) (*Shard, error) {
+	o.defaults()
+	before, err := c.prepare(ctx, ix.Name)
+	if err != nil {
+		return nil, err
+	}
+	s := &Shard{Index: ix, AsOf: before.asOf, Stale: before.stale, c: c}
+	s.Info = layout.Shard{Number: number, GlobalCheckpoint: -1, MaxSeqNo: -1, Reason: before.unsealed}
+	state, ok := before.states[number]
+	if before.states != nil && !ok {
+		return nil, errors.New("it has no started primary")
+	}
+	if state.docs > 0 && state.storeBytes > 0 {
+		s.perDoc.Store(4 * state.storeBytes / state.docs) // stored fields compress about that well
+	}
+	if s.pit, err = c.openPIT(ctx, ix.Name, number, o.KeepAlive); err != nil {
+		return nil, err
+	}
+	if err := s.seal(ctx, before, o.SealTimeout); err != nil {
+		s.Close(ctx)
+		return nil, err
+	}
+	if err := s.count(ctx); err != nil {
+		s.Close(ctx)
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close frees the point in time on the server, also when ctx has ended.
+func (s *Shard) Close(ctx context.Context) { s.pit.close(ctx) }
+
+// seal records how far the shard was final before the point in time, and whether all that the point in time shows is
+// final now: the highest sequence number that the primary had afterwards has come under its global checkpoint, in the same
+// history and primary term. An operation above the checkpoint could be rolled back by a failover, and would bring back what it hid.
+func (s *Shard) seal(ctx context.Context, before *ready, timeout time.Duration) error {
+	if s.Info.Reason != "" {
+		return nil
+	}
+	n := s.Info.Number
+	first := before.states[n]
+	s.Info.HistoryUUID, s.Info.GlobalCheckpoint, s.Info.PrimaryTerm = first.history, first.checkpoint, before.terms[n]
+	if !first.hasSeqNo || first.history == "" || s.Info.PrimaryTerm == 0 {
+		s.Info.Reason = "the server names no history, checkpoint or primary term"
+		return nil
+	}
+	deadline := time.Now().Add(timeout)
+	wait, highest := 20*time.Millisecond, int64(-1)
+	for {
+		states, err := s.c.shardStates(ctx, s.Index.Name)
+		if err != nil {
+			return fmt.Errorf("read shard statistics: %w", err)
+		}
+		now, ok := states[n]
+		if highest < 0 {
+			highest = now.maxSeqNo
+			s.Info.MaxSeqNo = highest
+		}
+		switch {
+		case !ok:
+			s.Info.Reason = "its primary was lost while the point in time was opened"
+			return nil
+		case now.history != first.history:
+			s.Info.Reason = "its history changed while the point in time was opened"
+			return nil
+		case now.checkpoint >= highest:
+			terms, err := s.c.primaryTerms(ctx, s.Index.Name)
+			if err != nil {
+				return fmt.Errorf("read primary terms: %w", err)
+			}
+			if terms[n] != s.Info.PrimaryTerm {
+				s.Info.Reason = "its primary changed while the point in time was opened"
+				return nil
+			}
+			s.Info.Sealed = true
+			return nil
+		case time.Now().After(deadline):
+			s.Info.Reason = fmt.Sprintf("its global checkpoint stayed at %d for %s while operations reached %d", now.checkpoint, timeout, highest)
+			return nil
+		}
+		if err := s.c.o.Sleep(ctx, wait); err != nil {
+			return err
+		}
+		wait = min(2*wait, 500*time.Millisecond)
+	}
+}
+
+// aggregate runs aggregations over the point in time.
+func (s *Shard) aggregate(ctx context.Context, query any, aggs map[string]any, out any) (total int64, err error) {
+	body := map[string]any{"size": 0, "track_total_hits": true}
+	if query != nil {
+		body["query"] = query
+	}
+	if aggs != nil {
+		body["aggs"] = aggs
+	}
+	err = s.c.attempts(ctx, true, func(ctx context.Context) error {
+		b, err := s.pit.body(body)
+		if err != nil {
+			return err
+		}
+		r := Request{Method: "POST", Path: "/_search", Query: url.Values{"allow_partial_search_results": {"false"}}, Body: b}
+		res, err := s.c.once(ctx, r)
+		if err != nil {
+			return err
+		}
+		p, err := parsePage(res.Body, s.Index.Name, false, false, 0)
+		if err != nil {
+			if errors.Is(err, errShort) {
+				return &PartialError{What: "POST /_search", Reason: "the answer ends early"}
+			}
+			return fmt.Errorf("POST /_search: %w", err)
+		}
+		if err := p.head.check(); err != nil {
+			return err
+		}
+		var w struct {
+			Hits struct {
+				Total struct {
+					Value    int64  `json:"value"`
+					Relation string `json:"relation"`
+				} `json:"total"`
+			} `json:"hits"`
+			Aggregations json.RawMessage `json:"aggregations"`
+		}
+		if err := json.Unmarshal(res.Body, &w); err != nil {
+			return fmt.Errorf("POST /_search: decode answer: %w", err)
+		}
+		if w.Hits.Total.Relation != "eq" {
+			return fmt.Errorf("POST /_search: total is not exact (%q)", w.Hits.Total.Relation)
+		}
+		s.pit.follow(p.head.pitID)
+		total = w.Hits.Total.Value
+		if out == nil {
+			return nil
+		}
+		return json.Unmarshal(w.Aggregations, out)
+	})
+	return total, err
+}
+
+// count reads how many documents the point in time holds, and the highest sequence number if the server's statistics could
+// not be read.
+func (s *Shard) count(ctx context.Context) error {
+	var out struct {
+		Max struct {
+			Value *float64 `json:"value"`
+		} `json:"max"`
+	}
+	aggs := map[string]any{"max": map[string]any{"max": map[string]string{"field": "_seq_no"}}}
+	total, err := s.aggregate(ctx, nil, aggs, &out)
+	var e *Error
+	if errors.As(err, &e) && e.Status == 400 {
+		// No sequence numbers to ask for.
+		s.noSeq = true
+		total, err = s.aggregate(ctx, nil, nil, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("count documents: %w", err)
+	}
+	s.Total = total
+	if out.Max.Value == nil {
+		s.noSeq = s.noSeq || total > 0
+	} else if m := int64(*out.Max.Value); m > s.Info.MaxSeqNo {
+		if s.Info.Sealed {
+			return fmt.Errorf("the point in time shows sequence number %d, the primary knows only %d", m, s.Info.MaxSeqNo)
+		}
+		s.Info.MaxSeqNo = m
+	}
+	return nil
+}
+
+type bucket struct {
+	Key  float64 `json:"key"`
+	From float64 `json:"from"`
+	To   float64 `json:"to"`
+	Docs int64   `json:"doc_count"`
+	Sum  struct {
+		Value float64 `json:"value"`
+	} `json:"sum"`
+}
+
+type buckets struct {
+	B struct {
+		Buckets []bucket `json:"buckets"`
+	} `json:"b"`
+}
+
+var sumSeqNo = map[string]any{"sum": map[string]any{"sum": map[string]string{"field": "_seq_no"}}}
+
+// maxBuckets keeps answers well below search.max_buckets (65,536).
+const maxBuckets = 50_000
+
+// Histogram counts the documents with sequence numbers of at least from, in ranges whose width fits the documents' size.
+// Empty ranges are left out, the last one ends just above the highest sequence number.
+func (s *Shard) Histogram(ctx context.Context, from int64) ([]Range, error) {
+	end := s.Info.MaxSeqNo + 1
+	width := int64(64)
+	if d := s.perDoc.Load(); d > 0 {
+		for width > 8 && width*d > pageTarget/2 {
+			width /= 2
+		}
+	}
+	for width < 8192 && (end-from)/width > maxBuckets {
+		width *= 2
+	}
+	var ranges []Range
+	for lo := from; lo < end; lo += maxBuckets * width {
+		hi := min(lo+maxBuckets*width, end)
+		var out buckets
+		_, err := s.aggregate(ctx, seqRange(lo, hi), map[string]any{"b": map[string]any{
+			"histogram": map[string]any{"field": "_seq_no", "interval": width, "offset": from % width, "min_doc_count": 1},
+			"aggs":      sumSeqNo,
+		}}, &out)
+		if err != nil {
+			return nil, fmt.Errorf("count documents by sequence number: %w", err)
+		}
+		for _, b := range out.B.Buckets {
+			k := int64(b.Key)
+			ranges = append(ranges, Range{From: max(k, lo), To: min(k+width, hi), Docs: b.Docs, Sum: int64(b.Sum.Value)})
+		}
+	}
+	return ranges, nil
+}
+
+// CountRanges counts the documents in given ranges, which ascend and do not overlap. The answer has the same ranges.
+func (s *Shard) CountRanges(ctx context.Context, ranges []Range) ([]Range, error) {
+	const atOnce = 5000
+	out := make([]Range, 0, len(ranges))
+	for len(ranges) > 0 {
+		part := ranges[:min(len(ranges), atOnce)]
+		ranges = ranges[len(part):]
+		type fromTo struct {
+			From int64 `json:"from"`
+			To   int64 `json:"to"`
+		}
+		spec := make([]fromTo, len(part))
+		for i, r := range part {
+			spec[i] = fromTo{r.From, r.To}
+		}
+		var got buckets
+		_, err := s.aggregate(ctx, seqRange(part[0].From, part[len(part)-1].To), map[string]any{"b": map[string]any{
+			"range": map[string]any{"field": "_seq_no", "ranges": spec},
+			"aggs":  sumSeqNo,
+		}}, &got)
+		if err != nil {
+			return nil, fmt.Errorf("count documents by sequence number: %w", err)
+		}
+		if len(got.B.Buckets) != len(part) {
+			return nil, fmt.Errorf("count documents by sequence number: %d ranges in the answer, asked for %d", len(got.B.Buckets), len(part))
+		}
+		for i, b := range got.B.Buckets {
+			if int64(b.From) != part[i].From || int64(b.To) != part[i].To {
+				return nil, fmt.Errorf("count documents by sequence number: the answer has range [%v,%v), asked for [%d,%d)", b.From, b.To, part[i].From, part[i].To)
+			}
+			out = append(out, Range{From: part[i].From, To: part[i].To, Docs: b.Docs, Sum: int64(b.Sum.Value)})
+		}
+	}
+	return out, nil
+}
+
+func seqRange(from, to int64) any {
+	return map[string]any{"range": map[string]any{"_seq_no": map[string]int64{"gte": from, "lt": to}}}
+}
