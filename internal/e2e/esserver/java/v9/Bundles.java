@@ -1,0 +1,16 @@
+package escrow.launcher;
+
+import java.util.Map;
+import org.elasticsearch.env.Environment;
+import org.elasticsearch.plugins.PluginsLoader;
+
+/** Finds the modules and plugins below a node's home. */
+final class Bundles {
+  static PluginsLoader load(Environment env) {
+    return PluginsLoader.createPluginsLoader(
+        PluginsLoader.loadModulesBundles(env.modulesDir(), true),
+        PluginsLoader.loadPluginsBundles(env.pluginsDir(), true),
+        Map.of(),
+        false);
+  }
+}
