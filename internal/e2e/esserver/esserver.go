@@ -42,7 +42,6 @@ type Cluster struct {
 	Version Version
 	Nodes   []*Node
 
-	dir string
 }
 
 // startLimit is how long nodes may take to form a cluster on a busy machine.
@@ -97,7 +96,7 @@ func Launch(ctx context.Context, dir string, v Version, o *Options) (*Cluster, e
 }
 
 func launch(ctx context.Context, dir string, v Version, inst installation, o Options) (*Cluster, error) {
-	c := &Cluster{Version: v, dir: dir}
+	c := &Cluster{Version: v}
 	nodes, heap := max(o.Nodes, 1), o.HeapMB
 	if heap == 0 {
 		heap = 1024
@@ -191,11 +190,10 @@ func (c *Cluster) Await(ctx context.Context, nodes int) error {
 	}
 }
 
-// Close ends every node and removes the data. It keeps the logs.
+// Close ends every node. Its data and logs stay in the directory.
 func (c *Cluster) Close() {
 	for _, n := range c.Nodes {
 		n.Kill()
-		os.RemoveAll(filepath.Join(c.dir, n.Name))
 	}
 }
 
@@ -248,9 +246,10 @@ func freePorts(n int) (ports []int, err error) {
 	for range n {
 		l, e := net.Listen("tcp", "127.0.0.1:0")
 		if e != nil {
-			return nil, errors.Join(err, e)
+			return nil, e
 		}
-		defer l.Close()
+		// All are held until the last is found, so that they differ.
+		defer func() { err = errors.Join(err, l.Close()) }()
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
 	return ports, nil

@@ -196,7 +196,7 @@ func compile(dir string, r release, j jdk) error {
 
 // nettyModule moves the jars of the HTTP and transport layer, with the descriptor that one of them carries, where the
 // server looks for modules. The jars of a module must not be on the class path too.
-func nettyModule(dir string, v Version) error {
+func nettyModule(dir string, v Version) (err error) {
 	jars, err := filepath.Glob(filepath.Join(dir, "lib", "*netty*.jar"))
 	if err != nil {
 		return err
@@ -211,7 +211,7 @@ func nettyModule(dir string, v Version) error {
 	if err != nil {
 		return err
 	}
-	defer z.Close()
+	defer func() { err = errors.Join(err, z.Close()) }()
 	f, err := z.Open("META-INF/es-plugins/transport-netty4/plugin-descriptor.properties")
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package esserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,7 +88,7 @@ func (n *Node) died() error {
 	}
 	select {
 	case <-n.proc.done:
-		return fmt.Errorf("node %s ended: %v", n.Name, n.proc.err)
+		return fmt.Errorf("node %s ended: %w", n.Name, cmp.Or(n.proc.err, errors.New("exit status 0")))
 	default:
 		return nil
 	}
