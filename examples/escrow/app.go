@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitDone    = 0
+	exitFailed  = 1
+	exitUsage   = 2
+	exitOmitted = 3
+)
+
+// usageError is an error of the person who typed the command.
+type usageError struct{ msg string }
+
+func (e *usageError) Error() string { return e.msg }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// errOmitted ends a command that did its work and named what it had to leave out.
+var errOmitted = errors.New("something was omitted")
+
+// app is one run of the program.
+type app struct {
+	env    func(string) string
+	stdin  io.Reader
+	stderr io.Writer
+	out    *output
+
+	repoURL, passwordFile string
+	noLock                bool
+	lockTimeout           time.Duration
+	quiet                 bool
+}
+
+// run is the whole program: it never exits and touches nothing global, so that tests call it.
+func run(ctx context.Context, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{env: env, stdin: stdin, stderr: stderr, out: &output{w: stdout}}
+	root := a.root()
+	root.SetArgs(append([]string{}, args...))
+	root.SetIn(stdin)
+	root.SetOut(a.out)
+	root.SetErr(stderr)
+
+	started := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil || errors.Is(err, errOmitted) {
+		if werr := a.out.Err(); werr != nil {
+			err = fmt.Errorf("write to standard output: %w", werr)
+		}
+	}
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case err == errOmitted:
+		return exitOmitted
+	case errors.As(err, &usage) || !started:
+		fmt.Fprintf(stderr, "escrow: %s (see %s --help)\n", oneLine(err), cmd.CommandPath())
+		return exitUsage
+	case ctx.Err() != nil:
+		fmt.Fprintf(stderr, "escrow: %s: interrupted: %s\n", cmd.Name(), oneLine(err))
+		return exitFailed
+	default:
+		fmt.Fprintf(stderr, "escrow: %s\n", oneLine(err))
+		return exitFailed
+	}
+}
+
+// oneLine gives the error on one line: joined errors stand on several.
+func oneLine(err error) string {
+	var parts []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" {
+			parts = append(parts, line)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "escrow",
+		Short: "Back up Elasticsearch into an encrypted, deduplicating repository, and restore it",
+		Long: `escrow backs up Elasticsearch into a repository in the restic format, and restores it from there.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done but something was omitted and named.
+With --json every line of standard output is an object with "message_type"; each command's help lists the fields.`,
+		SilenceErrors:      true,
+		SilenceUsage:       true,
+		DisableSuggestions: true,
+		RunE:               func(*cobra.Command, []string) error { return usagef("no command given") },
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.repoURL, "repo", a.env("RESTIC_REPOSITORY"),
+		"repository: local:/path, a plain path, or mem: (default $RESTIC_REPOSITORY)")
+	root.PersistentFlags().Lookup("repo").DefValue = "" // the environment's value may hold what a help text must not
+	f.StringVar(&a.passwordFile, "password-file", "",
+		`file with the repository's password, "-" for standard input (default: the password is $RESTIC_PASSWORD)`)
+	f.BoolVar(&a.noLock, "no-lock", false, "do not lock the repository: for reading one that cannot be written")
+	f.DurationVar(&a.lockTimeout, "lock-timeout", 0, "how long to wait for another program's lock")
+	f.BoolVar(&a.out.json, "json", false, "print one JSON object per line")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, and only the essence of the result")
+	root.AddCommand(a.initCommand(), a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.snapshotsCommand(),
+		a.lsCommand(), a.catCommand(), a.dumpCommand(), a.checkCommand())
+	return root
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/escrow-backup/escrow/backup"
+	"github.com/escrow-backup/escrow/layout"
+	"github.com/escrow-backup/escrow/repository"
+)
+
+type backupSummary struct {
+	MessageType     string            `json:"message_type"`
+	SnapshotID      string            `json:"snapshot_id"`
+	Parent          string            `json:"parent"`
+	Indices         int               `json:"indices"`
+	Documents       int64             `json:"documents"`
+	DocumentsRead   int64             `json:"documents_read"`
+	Bytes           int64             `json:"bytes"`
+	BytesAdded      int64             `json:"bytes_added"`
+	Segments        int64             `json:"segments"`
+	SegmentsReused  int64             `json:"segments_reused"`
+	DurationSeconds float64           `json:"duration_seconds"`
+	Warnings        []string          `json:"warnings"`
+	Omitted         []layout.Omission `json:"omitted"`
+}
+
+func (a *app) backupCommand() *cobra.Command {
+	var es cluster
+	o := &backup.Options{}
+	cmd := &cobra.Command{
+		Use:   "backup --es URL [--index PATTERN]...",
+		Short: "Back up indices into a new snapshot",
+		Long: `backup reads the documents, settings, mappings and aliases of the chosen indices into a new snapshot. What has not
+changed since the last snapshot of the same choice is not read again. There is a snapshot only if it is complete.
+
+With --allow-omissions, what cannot be backed up whole is named in the snapshot and in the output, and the exit code is 3.
+
+JSON, last line: {"message_type":"summary","snapshot_id":...,"parent":...,"indices":n,"documents":n,"documents_read":n,
+"bytes":n,"bytes_added":n,"segments":n,"segments_reused":n,"duration_seconds":x,"warnings":[...],
+"omitted":[{"what":...,"why":...}]}; before it, about once a second, {"message_type":"status",...}.
+With --quiet and without --json it prints the snapshot's id alone.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			client, err := a.connect(ctx, &es)
+			if err != nil {
+				return err
+			}
+			return a.withRepo(ctx, func(repo *repository.Repo) error {
+				m := a.meter("backup")
+				o.Progress = m.backup
+				res, err := backup.Run(ctx, client, repo, o)
+				m.close()
+				if err != nil {
+					return err
+				}
+				a.backedUp(res)
+				if len(res.Omitted) > 0 {
+					return errOmitted
+				}
+				return nil
+			})
+		},
+	}
+	f := cmd.Flags()
+	es.flags(f)
+	f.StringArrayVar(&o.Indices, "index", nil, `index name, alias or pattern with "*", repeatable (default: all that begin with no dot)`)
+	f.StringArrayVar(&o.Exclude, "exclude", nil, "pattern of indices to leave out, repeatable")
+	f.StringArrayVar(&o.Tags, "tag", nil, "tag of the snapshot, repeatable")
+	f.StringVar(&o.Host, "host", "", "host of the snapshot (default: this one's name)")
+	f.BoolVar(&o.Full, "full", false, "read everything again, reuse nothing")
+	f.BoolVar(&o.AllowOmissions, "allow-omissions", false, "name what cannot be backed up whole, and go on")
+	f.IntVar(&o.Concurrency, "concurrency", 0, "search requests at once (default 4)")
+	return cmd
+}
+
+func (a *app) backedUp(res *backup.Result) {
+	sum := backupSummary{
+		MessageType: "summary", SnapshotID: res.Snapshot.ID.String(), Indices: len(res.Manifest.Indices),
+		Documents: res.Documents, DocumentsRead: res.DocumentsRead, Bytes: res.Bytes, BytesAdded: res.BytesAdded,
+		Segments: res.Segments, SegmentsReused: res.SegmentsReused, DurationSeconds: res.Duration.Seconds(),
+		Warnings: list(res.Manifest.Warnings), Omitted: list(res.Omitted),
+	}
+	if res.Parent != nil {
+		sum.Parent = res.Parent.ID.String()
+	}
+	a.out.object(sum)
+	if a.quiet {
+		a.out.textf("%s\n", sum.SnapshotID)
+	} else {
+		a.out.textf("snapshot %s saved in %s\n", short(res.Snapshot.ID), took(res.Duration))
+		a.out.textf("  holds  %s of %s, %s\n", count(res.Documents, "document", "documents"),
+			count(int64(sum.Indices), "index", "indices"), size(res.Bytes))
+		reused := ""
+		if res.Parent != nil {
+			reused = fmt.Sprintf("; %s of %s reused from snapshot %s", thousands(res.SegmentsReused),
+				count(res.Segments, "segment", "segments"), short(res.Parent.ID))
+		}
+		a.out.textf("  read   %s%s\n", count(res.DocumentsRead, "document", "documents"), reused)
+		a.out.textf("  added  %s to the repository\n", size(res.BytesAdded))
+		for _, w := range sum.Warnings {
+			a.out.textf("warning: %s\n", w)
+		}
+	}
+	a.out.omitted(res.Omitted)
+}

@@ -1,0 +1,62 @@
+// Command escrow backs up Elasticsearch into a repository in the restic format, and restores it from there. It uses
+// the public packages of escrow only, so every line of it can be copied into a program of yours.
+//
+//	export RESTIC_REPOSITORY=/srv/backups RESTIC_PASSWORD=...
+//	escrow init
+//	escrow backup  --es http://127.0.0.1:9200 --index 'logs-*'
+//	escrow verify  --es http://127.0.0.1:9200
+//	escrow restore --es http://127.0.0.1:9200 --index 'logs-*' --rename 'logs-*=old-logs-*'
+//
+// The repository is one that restic made or can open: "restic snapshots", "restic check" and "restic dump" work on it.
+//
+// # Repositories
+//
+// --repo takes "local:/path", a plain path, or "mem:". The last is a repository in memory that is made when the program
+// starts and is gone when it ends: "escrow backup --repo mem:" shows how long a backup takes and how large it is.
+//
+// # Exit codes
+//
+//	0  done
+//	1  failed, or interrupted, or verify found differences, or check found problems
+//	2  wrong usage
+//	3  done, but something was omitted; it is named in the output
+//
+// A failure prints exactly one line on standard error: "escrow: operation subject: cause".
+//
+// # JSON
+//
+// With --json, standard output is one JSON object per line. Every object has "message_type". Fields are added, never
+// renamed or removed. Sizes are bytes, times are RFC 3339, durations are seconds.
+//
+//	status       backup, restore, verify, about once a second unless --quiet: operation, index, indices, indices_done,
+//	             documents, documents_done, documents_reused, bytes_done, seconds_elapsed
+//	initialized  init: id, repository
+//	rejection    restore: index, id, routing, status, type, reason
+//	planned      restore: from, to, action, documents, removed
+//	difference   verify: index, missing, metadata, documents_missing, documents_extra, documents_changed, examples
+//	snapshot     snapshots: snapshot_id, short_id, time, hostname, username, tags, paths, parent, tree
+//	node         ls: path, type ("file" or "dir"), size
+//	problem      check: kind, subject, blob, error
+//	summary      the last line of
+//	             backup: snapshot_id, parent, indices, documents, documents_read, bytes, bytes_added, segments,
+//	               segments_reused, duration_seconds, warnings, omitted (what, why)
+//	             restore: snapshot_id, dry_run, indices, skipped, documents, bytes, rejected, retried,
+//	               duration_seconds, omitted
+//	             verify: snapshot_id, identical, indices_checked, indices_differing, documents, duration_seconds, omitted
+//	             check: problems, read_data, duration_seconds
+//
+// cat prints the stored JSON itself, and dump the bytes of a file, with and without --json.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // from here on a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/escrow-backup/escrow/repository"
+	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/local"
+	"github.com/escrow-backup/escrow/repository/backend/mem"
+)
+
+// password is read as restic reads it: white space around a file's content does not belong to it.
+func (a *app) password() (repository.Password, error) {
+	if a.passwordFile == "" {
+		pw := a.env("RESTIC_PASSWORD")
+		if pw == "" {
+			return "", usagef("no password: give --password-file or set RESTIC_PASSWORD")
+		}
+		return repository.Password(pw), nil
+	}
+	var text []byte
+	var err error
+	if a.passwordFile == "-" {
+		var line string
+		line, err = bufio.NewReader(a.stdin).ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		text = []byte(line)
+	} else {
+		text, err = os.ReadFile(a.passwordFile)
+	}
+	if err != nil {
+		return "", fmt.Errorf("read password: %w", err)
+	}
+	pw := strings.TrimSpace(string(text))
+	if pw == "" {
+		return "", fmt.Errorf("read password: %s is empty", a.passwordFile)
+	}
+	return repository.Password(pw), nil
+}
+
+func (a *app) inMemory() bool { return strings.HasPrefix(a.repoURL, "mem:") }
+
+// withBackend opens what --repo names, and closes it after fn.
+func (a *app) withBackend(ctx context.Context, fn func(backend.Backend, repository.Password) error) (err error) {
+	if a.repoURL == "" {
+		return usagef("no repository: give --repo or set RESTIC_REPOSITORY")
+	}
+	pw, err := a.password()
+	if err != nil {
+		return err
+	}
+	var mux backend.Mux
+	mux.Handle("local", local.Opener)
+	mux.Handle("mem", mem.NewOpener())
+	b, err := mux.Open(ctx, a.repoURL)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	return fn(b, pw)
+}
+
+// withRepo opens the repository, and closes it after fn, which removes its lock, however fn ends.
+func (a *app) withRepo(ctx context.Context, fn func(*repository.Repo) error) error {
+	return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) (err error) {
+		o := &repository.Options{NoLock: a.noLock, LockTimeout: a.lockTimeout}
+		open := repository.Open
+		if a.inMemory() {
+			open = repository.Init // nothing can be there yet
+		}
+		repo, err := open(ctx, b, pw, o)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, repo.Close()) }()
+		return fn(repo)
+	})
+}
+
+// withSnapshot opens the repository and the files of a snapshot in it.
+func (a *app) withSnapshot(ctx context.Context, ref string, fn func(*repository.Snapshot, fs.FS) error) error {
+	return a.withRepo(ctx, func(repo *repository.Repo) error {
+		sn, err := repo.Snapshot(ctx, ref)
+		if err != nil {
+			return err
+		}
+		files, err := repo.FS(ctx, sn)
+		if err != nil {
+			return err
+		}
+		return fn(sn, files)
+	})
+}
+
+// short is how restic abbreviates an id.
+func short(id repository.ID) string { return id.String()[:8] }
+
+type initialized struct {
+	MessageType string `json:"message_type"`
+	ID          string `json:"id"`
+	Repository  string `json:"repository"`
+}
+
+func (a *app) initCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "init",
+		Short: "Create a repository",
+		Long: `init creates a repository (restic format version 2). It never touches one that exists.
+
+JSON: {"message_type":"initialized","id":...,"repository":...}`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) error {
+				repo, err := repository.Init(ctx, b, pw, nil)
+				if err != nil {
+					return err
+				}
+				a.out.object(initialized{"initialized", repo.ID(), a.repoURL})
+				if !a.quiet {
+					a.out.textf("created repository %.8s at %s\n", repo.ID(), a.repoURL)
+				}
+				return repo.Close()
+			})
+		},
+	}
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/escrow-backup/escrow/layout"
+	"github.com/escrow-backup/escrow/repository"
+	"github.com/escrow-backup/escrow/restore"
+)
+
+// shownRejections is how many rejected documents are printed for a person; JSON has them all.
+const shownRejections = 20
+
+type planned struct {
+	MessageType string   `json:"message_type"`
+	From        string   `json:"from"`
+	To          string   `json:"to"`
+	Action      string   `json:"action"`
+	Documents   int64    `json:"documents"`
+	Removed     []string `json:"removed"`
+}
+
+type rejection struct {
+	MessageType string `json:"message_type"`
+	Index       string `json:"index"`
+	ID          string `json:"id"`
+	Routing     string `json:"routing"`
+	Status      int    `json:"status"`
+	Type        string `json:"type"`
+	Reason      string `json:"reason"`
+}
+
+type restoreSummary struct {
+	MessageType     string            `json:"message_type"`
+	SnapshotID      string            `json:"snapshot_id"`
+	DryRun          bool              `json:"dry_run"`
+	Indices         int               `json:"indices"`
+	Skipped         int               `json:"skipped"`
+	Documents       int64             `json:"documents"`
+	Bytes           int64             `json:"bytes"`
+	Rejected        int64             `json:"rejected"`
+	Retried         int64             `json:"retried"`
+	DurationSeconds float64           `json:"duration_seconds"`
+	Omitted         []layout.Omission `json:"omitted"`
+}
+
+// selection is what restore and verify have in common.
+type selection struct {
+	snapshot string
+	renames  []string
+	o        restore.Options
+}
+
+func (s *selection) flags(f *pflag.FlagSet) {
+	f.StringVar(&s.snapshot, "snapshot", "latest", `snapshot: an id, the beginning of one, "latest" or "latest~N"`)
+	f.StringArrayVar(&s.o.Indices, "index", nil, `name or pattern with "*" of indices in the snapshot, repeatable (default: all)`)
+	f.StringArrayVar(&s.o.Exclude, "exclude", nil, "pattern of indices to leave out, repeatable")
+	f.StringArrayVar(&s.renames, "rename", nil, `"from=to", each with at most one "*", repeatable; the first that matches is applied`)
+	f.IntVar(&s.o.Concurrency, "concurrency", 0, "requests at once (default 2)")
+}
+
+// parse checks the renames before anything is opened.
+func (s *selection) parse() error {
+	for _, r := range s.renames {
+		from, to, ok := strings.Cut(r, "=")
+		if !ok || from == "" || to == "" || strings.Count(from, "*") > 1 || strings.Count(to, "*") > 1 {
+			return usagef("--rename %q: want from=to, each with at most one *", r)
+		}
+		s.o.Rename = append(s.o.Rename, restore.Rename{From: from, To: to})
+	}
+	return nil
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	var es cluster
+	var s selection
+	var conflict string
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "restore --es URL [--snapshot ID] [--index PATTERN]... [--rename from=to]...",
+		Short: "Restore indices from a snapshot",
+		Long: `restore creates the chosen indices as they were, with settings, mappings and aliases, and loads their documents. It fails
+if the cluster does not take every single document, and names those it refused.
+
+What to do with an index that exists: --conflict fail (before anything is written), skip (leave it), replace (load
+beside it, then swap), merge (load into it; documents of the same id are overwritten).
+The exit code is 3 if the snapshot itself lacks something, which is named in it and in the output.
+
+JSON: with --dry-run one {"message_type":"planned","from":...,"to":...,"action":...,"documents":n,"removed":[...]} an
+index; for every refused document {"message_type":"rejection","index":...,"id":...,"routing":...,"status":n,
+"type":...,"reason":...}; last line {"message_type":"summary","snapshot_id":...,"dry_run":b,"indices":n,"skipped":n,
+"documents":n,"bytes":n,"rejected":n,"retried":n,"duration_seconds":x,"omitted":[{"what":...,"why":...}]}.
+With --quiet and without --json it prints nothing but what was refused or omitted.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if err := s.parse(); err != nil {
+				return err
+			}
+			switch s.o.Conflict = restore.Conflict(conflict); s.o.Conflict {
+			case restore.Fail, restore.Skip, restore.Replace, restore.Merge:
+			default:
+				return usagef("--conflict %q: want fail, skip, replace or merge", conflict)
+			}
+			client, err := a.connect(ctx, &es)
+			if err != nil {
+				return err
+			}
+			return a.withSnapshot(ctx, s.snapshot, func(sn *repository.Snapshot, files fs.FS) error {
+				m := a.meter("restore")
+				defer m.close()
+				s.o.Progress = m.restore
+				s.o.Rejected = a.rejected()
+				plan, err := restore.NewPlan(ctx, files, client, &s.o)
+				if err != nil {
+					return err
+				}
+				sum := restoreSummary{MessageType: "summary", SnapshotID: sn.ID.String(), DryRun: dryRun,
+					Omitted: list(plan.Manifest.Omitted)}
+				if dryRun {
+					a.planned(plan, &sum)
+				} else {
+					res, err := plan.Run(ctx)
+					if err != nil {
+						return err
+					}
+					m.close()
+					a.restored(res, &sum)
+				}
+				a.out.omitted(plan.Manifest.Omitted)
+				if len(plan.Manifest.Omitted) > 0 {
+					return errOmitted
+				}
+				return nil
+			})
+		},
+	}
+	f := cmd.Flags()
+	es.flags(f)
+	s.flags(f)
+	f.StringVar(&conflict, "conflict", "fail", "what to do with an index that exists: fail, skip, replace or merge")
+	f.BoolVar(&dryRun, "dry-run", false, "print what would be done, and change nothing")
+	return cmd
+}
+
+// rejected prints the documents that the cluster refused.
+func (a *app) rejected() func(restore.Rejection) {
+	n := 0
+	return func(r restore.Rejection) {
+		a.out.object(rejection{"rejection", r.Document.Index, r.Document.ID, r.Document.Routing, r.Status, r.Type, r.Reason})
+		if n++; n <= shownRejections {
+			a.out.textf("refused: %s of index %s: %d %s: %s\n", r.Document.ID, r.Document.Index, r.Status, r.Type, r.Reason)
+		} else if n == shownRejections+1 {
+			a.out.textf("refused: and more; --json names them all\n")
+		}
+	}
+}
+
+func (a *app) planned(plan *restore.Plan, sum *restoreSummary) {
+	for _, ix := range plan.Indices {
+		a.out.object(planned{"planned", ix.From, ix.To, ix.Action, ix.Docs, list(ix.Removed)})
+		if ix.Action == "skip" {
+			sum.Skipped++
+			continue
+		}
+		sum.Indices++
+		sum.Documents += ix.Docs
+	}
+	a.out.object(sum)
+	a.out.textf("%s\n", strings.TrimRight(plan.String(), "\n"))
+}
+
+func (a *app) restored(res *restore.Result, sum *restoreSummary) {
+	sum.Indices, sum.Skipped, sum.Documents, sum.Bytes = res.Indices, res.Skipped, res.Documents, res.Bytes
+	sum.Rejected, sum.Retried, sum.DurationSeconds = res.Rejected, res.Retried, res.Duration.Seconds()
+	a.out.object(sum)
+	if a.quiet {
+		return
+	}
+	a.out.textf("restored %s of %s, %s, in %s\n", count(res.Documents, "document", "documents"),
+		count(int64(res.Indices), "index", "indices"), size(res.Bytes), took(res.Duration))
+	if res.Skipped > 0 {
+		a.out.textf("skipped %s that exist already\n", count(int64(res.Skipped), "index", "indices"))
+	}
+}
