@@ -19,8 +19,8 @@ import (
 
 // Options of a Client; nil and the zero value work.
 type Options struct {
-	Retries int                                             // of one request; default 6, negative: none
-	Logger  *slog.Logger                                    // default: none
+	Retries int                                              // of one request; default 6, negative: none
+	Logger  *slog.Logger                                     // default: none
 	Sleep   func(ctx context.Context, d time.Duration) error // between attempts; default: the clock
 }
 

@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,7 +53,19 @@ type Index struct {
 	Raw      json.RawMessage // what GET /<index> answers, without the outer object
 	Mappings json.RawMessage
 
-	vectors bool // the server leaves vectors out unless told otherwise
+	synthetic bool // the server makes _source anew from other fields
+	vectors   bool // the server leaves vectors out unless told otherwise
+}
+
+// Reserialised reports whether the server makes the bytes of _source anew for each answer, so that equal documents may differ
+// in bytes after an upgrade or a change of the mapping.
+func (ix *Index) Reserialised() bool {
+	for _, t := range []string{"dense_vector", "sparse_vector", "rank_vectors", "semantic_text", "synthetic"} {
+		if bytes.Contains(ix.Mappings, []byte(`"`+t+`"`)) {
+			return true
+		}
+	}
+	return ix.synthetic
 }
 
 // Index reads the description of one index. cluster is what Info returned.
@@ -71,6 +84,15 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 			Index struct {
 				UUID   string `json:"uuid"`
 				Shards string `json:"number_of_shards"`
+				Mode   string `json:"mode"`
+				Source struct {
+					Mode string `json:"mode"`
+				} `json:"source"`
+				Mapping struct {
+					Source struct {
+						Mode string `json:"mode"`
+					} `json:"source"`
+				} `json:"mapping"`
 			} `json:"index"`
 		} `json:"settings"`
 	}
@@ -81,8 +103,10 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 	if err != nil || n < 1 || d.Settings.Index.UUID == "" {
 		return nil, fmt.Errorf("GET /%s: no uuid or number of shards in the answer", PathEscape(name))
 	}
+	set := &d.Settings.Index
 	return &Index{
-		Name: name, UUID: d.Settings.Index.UUID, Shards: n, Raw: raw, Mappings: d.Mappings,
+		synthetic: set.Mode != "" && set.Mode != "standard" || set.Source.Mode == "synthetic" || set.Mapping.Source.Mode == "synthetic",
+		Name:      name, UUID: d.Settings.Index.UUID, Shards: n, Raw: raw, Mappings: d.Mappings,
 		vectors: atLeast(cluster.Version, 9, 2),
 	}, nil
 }

@@ -1,0 +1,220 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
+	"github.com/escrow-backup/escrow/layout"
+)
+
+// OmissionError says that something could not be backed up completely. Nothing was kept.
+type OmissionError struct {
+	Omitted []layout.Omission
+}
+
+func (e *OmissionError) Error() string {
+	var parts []string
+	for _, o := range e.Omitted {
+		parts = append(parts, o.What+": "+o.Why)
+	}
+	return "cannot be backed up: " + strings.Join(parts, "; ")
+}
+
+// job is one backup that runs.
+type job struct {
+	o        Options
+	c        *elastic.Client
+	log      *slog.Logger
+	started  time.Time
+	manifest *layout.Manifest
+	names    []string
+	parent   *parent // nil: nothing to reuse
+	progress *reporter
+	// searches bounds the segments in memory, over all shards: each is read, encoded and stored under one unit.
+	searches *semaphore.Weighted
+
+	mu             sync.Mutex // guards what follows, and manifest
+	segments       int64
+	segmentsReused int64
+	docsRead       int64
+}
+
+// newJob asks the cluster who it is and which indices the selection holds.
+func newJob(ctx context.Context, es elastictransport.Interface, o *Options) (*job, error) {
+	j := &job{started: time.Now().UTC(), log: slog.New(slog.DiscardHandler)}
+	if o != nil {
+		j.o = *o
+	}
+	if j.o.Concurrency <= 0 {
+		j.o.Concurrency = 4
+	}
+	if j.o.Logger != nil {
+		j.log = j.o.Logger
+	}
+	j.c = elastic.New(es, &elastic.Options{Retries: j.o.Retries, Logger: j.o.Logger})
+	j.searches = semaphore.NewWeighted(int64(j.o.Concurrency))
+	cluster, err := j.c.Info(ctx)
+	if err != nil {
+		return nil, err
+	}
+	j.manifest = &layout.Manifest{Format: layout.Format, Cluster: cluster, Started: j.started, Selection: selection(&j.o),
+		Indices: []layout.Index{}, Omitted: []layout.Omission{}, Warnings: []string{}}
+	names, omitted, err := selectIndices(ctx, j.c, j.manifest.Selection)
+	if err != nil {
+		return nil, err
+	}
+	j.names = names
+	for _, om := range omitted {
+		if err := j.omit(om); err != nil {
+			return nil, err
+		}
+	}
+	return j, nil
+}
+
+// omit records an omission, or refuses it.
+func (j *job) omit(om layout.Omission) error {
+	if !j.o.AllowOmissions {
+		return &OmissionError{Omitted: []layout.Omission{om}}
+	}
+	j.log.Warn("omitted", "what", om.What, "why", om.Why)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.manifest.Omitted = append(j.manifest.Omitted, om)
+	return nil
+}
+
+// targetError marks a failure of the place that the backup goes to: no omission of an index can cure it.
+type targetError struct{ err error }
+
+func (e *targetError) Error() string { return e.err.Error() }
+func (e *targetError) Unwrap() error { return e.err }
+
+// run reads all indices into out, and writes the manifest last.
+func (j *job) run(ctx context.Context, out output) error {
+	j.progress = newReporter(j.o.Progress, j.started, len(j.names))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(j.o.Concurrency)
+	for _, name := range j.names {
+		g.Go(func() error {
+			if gctx.Err() != nil {
+				return context.Cause(gctx)
+			}
+			err := j.index(gctx, out, name)
+			if err == nil {
+				j.progress.indexDone(name)
+				return nil
+			}
+			if gctx.Err() != nil {
+				return context.Cause(gctx)
+			}
+			var target *targetError
+			var refused *OmissionError
+			if errors.As(err, &target) || errors.As(err, &refused) || !j.o.AllowOmissions {
+				return fmt.Errorf("back up index %s: %w", name, err)
+			}
+			return j.omit(layout.Omission{What: "index " + name, Why: err.Error()})
+		})
+	}
+	if err := g.Wait(); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
+	m := j.manifest
+	slices.SortFunc(m.Indices, func(a, b layout.Index) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(m.Omitted, func(a, b layout.Omission) int { return strings.Compare(a.What, b.What) })
+	slices.Sort(m.Warnings)
+	m.Finished = time.Now().UTC()
+	b, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode manifest: %w", err)
+	}
+	if err := out.file(ctx, layout.ManifestPath, append(b, '\n')); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	return nil
+}
+
+// index backs up one index: all of its shards and its description, or nothing.
+func (j *job) index(ctx context.Context, out output, name string) error {
+	ix, err := j.c.Index(ctx, j.manifest.Cluster, name)
+	if err != nil {
+		return err
+	}
+	shards := make([]*shardJob, ix.Shards)
+	defer func() {
+		for _, s := range shards {
+			if s != nil {
+				s.out.abort()
+			}
+		}
+	}()
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(j.o.Concurrency)
+	for n := range ix.Shards {
+		g.Go(func() error {
+			s, err := j.shardWithRetry(gctx, out, ix, n)
+			if err != nil {
+				return fmt.Errorf("shard %d: %w", n, err)
+			}
+			shards[n] = s
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	entry := layout.Index{Name: name, UUID: ix.UUID, AsOf: shards[0].asOf}
+	stale := ""
+	for _, s := range shards {
+		if s.asOf.Before(entry.AsOf) {
+			entry.AsOf = s.asOf
+		}
+		if s.stale != "" {
+			stale = s.stale
+		}
+		entry.Docs += s.info.Docs
+		entry.Bytes += s.info.Bytes
+		entry.Shards = append(entry.Shards, s.info)
+	}
+	if stale != "" {
+		if err := j.omit(layout.Omission{What: "index " + name, Why: stale}); err != nil {
+			return err
+		}
+	}
+	for n, s := range shards {
+		if err := s.commit(ctx, out, name, n); err != nil {
+			return &targetError{fmt.Errorf("shard %d: %w", n, err)}
+		}
+	}
+	if err := out.file(ctx, layout.IndexPath(name), append(slices.Clone(ix.Raw), '\n')); err != nil {
+		return &targetError{err}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.manifest.Indices = append(j.manifest.Indices, entry)
+	for _, s := range shards {
+		j.segments += int64(len(s.sidecar.Segments))
+		j.segmentsReused += s.reused
+		j.docsRead += s.docsRead
+		if !s.info.Sealed {
+			j.manifest.Warnings = append(j.manifest.Warnings,
+				fmt.Sprintf("index %s shard %d: not sealed, the next backup reads it whole: %s", name, s.info.Number, s.info.Reason))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,23 @@
+// Package backup reads an Elasticsearch cluster into files: a snapshot of a repository ([Run]), any other [Target] such as a
+// directory ([Dump]), or a stream of documents ([Documents]). What the files look like is described in package layout.
+//
+// A selection is the indices that a backup was asked for. A shard is read from a point in time of its own, in segments:
+// ranges of sequence numbers that the server first counts and that are then read in parallel, so that every document is
+// accounted for. A backup that could not read everything it was asked for fails and leaves no snapshot; with
+// [Options.AllowOmissions] it names in the manifest what is missing.
+//
+// # Increments
+//
+// Each operation on a shard has a sequence number. Operations at or below the shard's global checkpoint are on every in-sync
+// copy and are not rolled back; so what is alive in a range below it can only become less, as long as nothing that hides an
+// older version of a document is rolled back later either. A shard is sealed when all that its point in time showed was below
+// the checkpoint before the backup went on. In the next backup, a segment of a sealed shard which still has the same
+// number of documents and the same sum of sequence numbers is the same segment: its blobs are taken over, unread. All else
+// is read. A shard is read whole when its parent was not sealed, when its index uuid, history, or primary term say that it
+// is not the same shard going on, and when Options.Full asks for it.
+//
+// # What is left out
+//
+// Closed indices and data streams cannot be backed up, and are omissions where the selection names or matches them.
+// Indices whose names begin with a dot are taken only where a pattern that begins with a dot matches them.
+package backup

@@ -1,0 +1,74 @@
+package backup
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
+	"github.com/escrow-backup/escrow/layout"
+	"github.com/escrow-backup/escrow/repository"
+)
+
+// Document is one document of an index.
+type Document = layout.Document
+
+// Options choose what to back up and how; nil and the zero value work.
+type Options struct {
+	// Indices are names of indices or aliases, or patterns with "*". Default: every index whose name does not begin with a
+	// dot. A name without "*" that does not exist is an error.
+	Indices []string
+	// Exclude are names or patterns; what they match is left out.
+	Exclude []string
+
+	Concurrency int           // search requests at once; default 4
+	SealTimeout time.Duration // how long to wait until a shard's checkpoint reaches what was read; default 10 s
+	KeepAlive   time.Duration // of a point in time between two requests; default 5 min
+	Retries     int           // of one request; default 6, negative: none
+
+	// AllowOmissions goes on when something cannot be backed up completely, and names it in the manifest. Default: it is an
+	// error.
+	AllowOmissions bool
+
+	// Transform is called with every document between cluster and target, and may change it; false leaves it out. It is
+	// called concurrently. A backup with a Transform reads every document, and none is ever built on it.
+	Transform func(*Document) (keep bool, err error)
+
+	Full bool     // Run: reuse nothing of an earlier snapshot
+	Host string   // Run: of the snapshot; default: this machine's name
+	Tags []string // Run: of the snapshot
+
+	Logger   *slog.Logger   // default: none
+	Progress func(Progress) // called serially, at most ten times a second; the last call has Done set
+}
+
+func (o *Options) read() elastic.ReadOptions {
+	return elastic.ReadOptions{Concurrency: o.Concurrency, KeepAlive: o.KeepAlive, SealTimeout: o.SealTimeout}
+}
+
+// Progress tells how far a backup is.
+type Progress struct {
+	Indices, IndicesDone int
+	Docs, DocsDone       int64 // Docs grows while shards are opened
+	DocsReused           int64 // the part of DocsDone that did not have to be read
+	BytesDone            int64 // of the documents files
+	Index                string
+	Elapsed              time.Duration
+	Done                 bool
+}
+
+// Result tells what Run did.
+type Result struct {
+	Snapshot       *repository.Snapshot
+	Manifest       *layout.Manifest
+	Parent         *repository.Snapshot // that segments could be taken from; nil if there is none
+	Documents      int64                // in the snapshot
+	DocumentsRead  int64                // transferred from the cluster
+	Bytes          int64                // of the documents files
+	BytesAdded     int64                // to the repository, compressed and encrypted
+	Segments       int64
+	SegmentsReused int64
+	Requests       int64 // sent to the cluster
+	Retries        int64 // requests sent again
+	Duration       time.Duration
+	Omitted        []layout.Omission // as in the manifest
+}

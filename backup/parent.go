@@ -1,0 +1,259 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
+	"github.com/escrow-backup/escrow/layout"
+	"github.com/escrow-backup/escrow/repository"
+)
+
+// parent is the earlier snapshot that segments may be taken from.
+type parent struct {
+	snapshot *repository.Snapshot
+	fsys     fs.FS
+	manifest *layout.Manifest
+	hasBlob  func(repository.BlobID) bool
+}
+
+// parentsTried bounds the search for a parent among snapshots of other selections.
+const parentsTried = 50
+
+// findParent returns the newest snapshot of the same cluster and selection, nil if there is none.
+func (j *job) findParent(ctx context.Context, repo *repository.Repo, paths []string) (*parent, error) {
+	if j.o.Full || j.o.Transform != nil {
+		return nil, nil
+	}
+	var all []*repository.Snapshot
+	for s, err := range repo.Snapshots(ctx, repository.Filter{Paths: paths}) {
+		if err != nil {
+			return nil, fmt.Errorf("look for a parent: %w", err)
+		}
+		all = append(all, s)
+	}
+	slices.Reverse(all)
+	for _, s := range all[:min(len(all), parentsTried)] {
+		fsys, err := repo.FS(ctx, s)
+		if err != nil {
+			return nil, fmt.Errorf("open snapshot %s: %w", s.ID, err)
+		}
+		m, err := layout.ReadManifest(fsys)
+		if err != nil {
+			// A damaged parent costs time, not documents: without it everything is read.
+			j.log.Warn("snapshot cannot be a parent", "snapshot", s.ID.String(), "error", err)
+			continue
+		}
+		a, b := m.Selection, j.manifest.Selection
+		if m.Cluster.UUID == j.manifest.Cluster.UUID && !a.Transformed && slices.Equal(a.Indices, b.Indices) && slices.Equal(a.Exclude, b.Exclude) {
+			return &parent{snapshot: s, fsys: fsys, manifest: m}, nil
+		}
+	}
+	return nil, nil
+}
+
+// shardPlan is what to take over and what to read of one shard.
+type shardPlan struct {
+	reused  []*storedSegment
+	changed []elastic.Range // segments of the parent that must be read again
+	planner *elastic.Planner
+}
+
+// next returns the next range to read, false if there is none.
+func (p *shardPlan) next() (elastic.Range, bool) {
+	if len(p.changed) > 0 {
+		r := p.changed[0]
+		p.changed = p.changed[1:]
+		return r, true
+	}
+	return p.planner.Next()
+}
+
+// plan decides what of a shard is read.
+func (j *job) plan(ctx context.Context, sh *elastic.Shard) (*shardPlan, error) {
+	segments, why := j.reusable(sh)
+	if why != "" {
+		j.log.Debug("read whole shard", "index", sh.Index.Name, "shard", sh.Info.Number, "why", why)
+	}
+	if len(segments) > 0 {
+		p, err := j.increment(ctx, sh, segments)
+		if err != nil || p != nil {
+			return p, err
+		}
+		j.log.Warn("read whole shard", "index", sh.Index.Name, "shard", sh.Info.Number, "why", "the counts by sequence number do not add up")
+	}
+	ranges, err := sh.Plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &shardPlan{planner: sh.Planner(ranges)}, nil
+}
+
+// increment compares the parent's segments with what the server counts now. It returns nil if the counts do not
+// account for every document.
+func (j *job) increment(ctx context.Context, sh *elastic.Shard, segments []*storedSegment) (*shardPlan, error) {
+	asked := make([]elastic.Range, len(segments))
+	for i, g := range segments {
+		asked[i] = elastic.Range{From: g.From, To: g.To}
+	}
+	counted, err := sh.CountRanges(ctx, asked)
+	if err != nil {
+		return nil, err
+	}
+	tail, err := sh.Histogram(ctx, asked[len(asked)-1].To)
+	if err != nil {
+		return nil, err
+	}
+	if elastic.CountDocs(counted)+elastic.CountDocs(tail) != sh.Total {
+		return nil, nil
+	}
+	p := &shardPlan{}
+	for i, r := range counted {
+		g := segments[i]
+		switch {
+		case r.Docs > g.Docs:
+			// Below the checkpoint documents only go. Where one came, nothing that the parent says can be relied on.
+			return nil, nil
+		case r.Docs == g.Docs && r.Sum == g.Sum:
+			p.reused = append(p.reused, g)
+		case r.Docs > 0:
+			p.changed = append(p.changed, r)
+		}
+	}
+	// A small last segment is joined with what came after it, so that many small backups do not leave many small segments.
+	if n := len(p.reused); n > 0 && len(tail) > 0 && p.reused[n-1] == segments[len(segments)-1] && p.reused[n-1].Bytes < smallSegment {
+		tail = slices.Insert(tail, 0, counted[len(counted)-1])
+		p.reused = p.reused[:n-1]
+	}
+	p.planner = sh.Planner(tail)
+	return p, nil
+}
+
+const smallSegment = 1 << 20
+
+// reusable returns the parent's segments of a shard that cannot have changed in any way that counts would not show, in order;
+// why says why there are none.
+func (j *job) reusable(sh *elastic.Shard) (segments []*storedSegment, why string) {
+	p := j.parent
+	if p == nil {
+		return nil, "no parent"
+	}
+	ix, number := sh.Index, sh.Info.Number
+	i := slices.IndexFunc(p.manifest.Indices, func(x layout.Index) bool { return x.Name == ix.Name })
+	if i < 0 || p.manifest.Indices[i].UUID != ix.UUID {
+		return nil, "the index is not in the parent"
+	}
+	k := slices.IndexFunc(p.manifest.Indices[i].Shards, func(x layout.Shard) bool { return x.Number == number })
+	if k < 0 {
+		return nil, "the shard is not in the parent"
+	}
+	old := p.manifest.Indices[i].Shards[k]
+	switch {
+	case !old.Sealed:
+		return nil, "the parent was not sealed: " + old.Reason
+	case !sh.BySeqNo():
+		return nil, "the shard has no usable sequence numbers"
+	case sh.Info.HistoryUUID == "" || old.HistoryUUID != sh.Info.HistoryUUID:
+		return nil, "the shard's history is another one"
+	case sh.Info.PrimaryTerm < old.PrimaryTerm || sh.Info.GlobalCheckpoint < old.GlobalCheckpoint:
+		return nil, "the shard's primary term or checkpoint is lower than the parent's"
+	}
+	if why := p.reserialised(j.manifest.Cluster, ix); why != "" {
+		return nil, why
+	}
+	segments, err := p.segments(ix.Name, number)
+	if err != nil {
+		j.log.Warn("parent cannot be used", "index", ix.Name, "shard", number, "error", err)
+		return nil, "the parent's files cannot be used: " + err.Error()
+	}
+	return segments, ""
+}
+
+// reserialised says why equal documents may have other bytes now: the server makes the _source of some indices anew each
+// time, by its version and the mapping.
+func (p *parent) reserialised(now layout.Cluster, ix *elastic.Index) string {
+	if !ix.Reserialised() {
+		return ""
+	}
+	if p.manifest.Cluster.Version != now.Version {
+		return "the server, which makes the documents' bytes anew, has another version"
+	}
+	b, err := fs.ReadFile(p.fsys, layout.IndexPath(ix.Name))
+	var old struct {
+		Mappings json.RawMessage `json:"mappings"`
+	}
+	if err != nil || json.Unmarshal(b, &old) != nil || !bytes.Equal(old.Mappings, ix.Mappings) {
+		return "the mapping, by which the server makes the documents' bytes anew, is another one"
+	}
+	return ""
+}
+
+// segments reads the final segments of a shard, with their blobs.
+func (p *parent) segments(index string, n int) ([]*storedSegment, error) {
+	side, err := layout.ReadSidecar(p.fsys, index, n)
+	if err != nil {
+		return nil, err
+	}
+	if err := side.Valid(); err != nil {
+		return nil, fmt.Errorf("%s: %w", layout.SidecarPath(index, n), err)
+	}
+	var files [2][]repository.BlobRef
+	for f := range files {
+		if files[f], err = p.blobs(fileKind(f).name(index, n)); err != nil {
+			return nil, err
+		}
+	}
+	var all []*storedSegment
+	for i, g := range side.Segments {
+		s := &storedSegment{Segment: g}
+		for f, want := range [2]struct {
+			blobs int
+			bytes int64
+		}{{g.Blobs, g.Bytes}, {g.IDsBlobs, g.IDsBytes}} {
+			if want.blobs > len(files[f]) {
+				return nil, fmt.Errorf("segment %d has %d blobs, %d are left in %s", i, want.blobs, len(files[f]), fileKind(f).name(index, n))
+			}
+			for _, b := range files[f][:want.blobs] {
+				want.bytes -= b.Size
+				s.blobs[f] = append(s.blobs[f], b.ID)
+			}
+			files[f] = files[f][want.blobs:]
+			if want.bytes != 0 {
+				return nil, fmt.Errorf("segment %d: its blobs in %s differ from its length by %d bytes", i, fileKind(f).name(index, n), want.bytes)
+			}
+		}
+		if g.Final && g.From >= 0 && p.present(s) {
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+func (p *parent) present(s *storedSegment) bool {
+	for f := range s.blobs {
+		for _, id := range s.blobs[f] {
+			if !p.hasBlob(id) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// blobs lists the blobs of a file in the parent.
+func (p *parent) blobs(name string) ([]repository.BlobRef, error) {
+	f, err := p.fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // nothing was read from it
+	rf, ok := f.(*repository.File)
+	if !ok {
+		return nil, fmt.Errorf("%s is no regular file", name)
+	}
+	return rf.Blobs(), nil
+}

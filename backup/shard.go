@@ -1,0 +1,275 @@
+package backup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
+	"github.com/escrow-backup/escrow/layout"
+	"github.com/escrow-backup/escrow/repository"
+)
+
+const (
+	maxBlob       = 8 << 20 // the repository format's limit for a blob
+	shardAttempts = 3       // with a new point in time each
+)
+
+// shardJob is one shard that was read: its segments are stored, its files are not yet made.
+type shardJob struct {
+	out      shardOutput
+	info     layout.Shard
+	asOf     time.Time
+	stale    string
+	sidecar  layout.Sidecar
+	blobs    [2][]repository.BlobID // of the documents file and of the ids file
+	reused   int64
+	docsRead int64
+}
+
+// shardWithRetry reads a shard, and once more from the start when its point in time was lost.
+func (j *job) shardWithRetry(ctx context.Context, out output, ix *elastic.Index, n int) (*shardJob, error) {
+	for attempt := 1; ; attempt++ {
+		s, err := j.shard(ctx, out, ix, n)
+		if err == nil {
+			return s, nil
+		}
+		var target *targetError
+		if attempt == shardAttempts || ctx.Err() != nil || errors.As(err, &target) || !elastic.Lost(err) {
+			return nil, err
+		}
+		j.log.Warn("read shard again", "index", ix.Name, "shard", n, "error", err)
+	}
+}
+
+func (j *job) shard(ctx context.Context, out output, ix *elastic.Index, n int) (_ *shardJob, err error) {
+	sh, err := j.c.OpenShard(ctx, ix, n, j.o.read())
+	if err != nil {
+		return nil, err
+	}
+	defer sh.Close(ctx)
+	s := &shardJob{info: sh.Info, asOf: sh.AsOf, stale: sh.Stale, sidecar: layout.Sidecar{Format: layout.Format, Segments: []layout.Segment{}}}
+	if j.o.Transform != nil {
+		s.info.Sealed, s.info.Reason = false, "its documents passed through a function"
+	}
+	count := j.progress.shard(ix.Name, sh.Total)
+	s.out, err = out.shard(ctx, ix.Name, n)
+	if err != nil {
+		return nil, &targetError{err}
+	}
+	defer func() {
+		if err != nil {
+			s.out.abort()
+			count.drop()
+		}
+	}()
+	plan, err := j.plan(ctx, sh)
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range plan.reused {
+		s.reused++
+		count.add(r.Docs, r.Bytes, true)
+	}
+	read, err := j.readSegments(ctx, sh, plan, s.out, count)
+	if err != nil {
+		return nil, err
+	}
+	s.assemble(plan.reused, read)
+	for _, r := range read {
+		s.docsRead += r.read
+	}
+	if j.o.Transform == nil && s.info.Docs != sh.Total {
+		return nil, fmt.Errorf("stored %d documents, the server counted %d", s.info.Docs, sh.Total)
+	}
+	return s, nil
+}
+
+// storedSegment is a segment whose bytes are stored.
+type storedSegment struct {
+	layout.Segment
+	blobs [2][]repository.BlobID
+	read  int64 // documents transferred
+}
+
+// readSegments reads and stores what the plan says. Segments of an output that allows it are stored in parallel.
+func (j *job) readSegments(ctx context.Context, sh *elastic.Shard, plan *shardPlan, out shardOutput, count *shardProgress) ([]*storedSegment, error) {
+	g, gctx := errgroup.WithContext(ctx)
+	var all []*storedSegment
+	for r, ok := plan.next(); ok; r, ok = plan.next() {
+		if err := j.searches.Acquire(gctx, 1); err != nil {
+			break // Wait says why
+		}
+		seg := &storedSegment{Segment: layout.Segment{From: r.From, To: r.To}}
+		seg.Final = sh.Info.Sealed && j.o.Transform == nil && r.From >= 0 && r.To-1 <= sh.Info.GlobalCheckpoint
+		all = append(all, seg)
+		read := func() error {
+			defer j.searches.Release(1)
+			return j.readSegment(gctx, sh, r, seg, out, count)
+		}
+		if out.parallel() {
+			g.Go(read)
+		} else if err := read(); err != nil {
+			return nil, err
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return all, nil
+}
+
+// buffers holds the encoding buffers between segments.
+var buffers = sync.Pool{New: func() any { return &encoder{} }}
+
+// encoder turns documents into the bytes of one segment.
+type encoder struct {
+	buf  [2][]byte // documents, ids
+	last int64     // sequence number that the next delta counts from
+}
+
+func (j *job) readSegment(ctx context.Context, sh *elastic.Shard, r elastic.Range, seg *storedSegment, out shardOutput, count *shardProgress) error {
+	e := buffers.Get().(*encoder)
+	defer buffers.Put(e)
+	e.buf[0], e.buf[1], e.last = e.buf[0][:0], e.buf[1][:0], max(r.From, 0)
+	flush := func(f fileKind, limit int) error {
+		for len(e.buf[f]) > limit {
+			p := e.buf[f][:min(len(e.buf[f]), maxBlob)]
+			id, err := out.save(ctx, f, p)
+			if err != nil {
+				return &targetError{err}
+			}
+			seg.blobs[f] = append(seg.blobs[f], id)
+			e.buf[f] = e.buf[f][:copy(e.buf[f], e.buf[f][len(p):])]
+		}
+		return nil
+	}
+	err := sh.Pages(ctx, r, func(hits []elastic.Hit) error {
+		before := seg.Bytes
+		for i := range hits {
+			d := &hits[i].Document
+			seg.read++
+			if j.o.Transform != nil {
+				keep, err := j.transform(d)
+				if err != nil {
+					return err
+				}
+				if !keep {
+					continue
+				}
+			}
+			// A whole blob of whole documents is better than a full one.
+			if len(e.buf[docsFile])+len(d.Source)+1024 > maxBlob {
+				if err := flush(docsFile, 0); err != nil {
+					return err
+				}
+			}
+			if err := e.add(d, seg); err != nil {
+				return err
+			}
+			for f := range e.buf {
+				if err := flush(fileKind(f), maxBlob); err != nil {
+					return err
+				}
+			}
+		}
+		count.add(int64(len(hits)), seg.Bytes-before, false)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for f := range e.buf {
+		if err := flush(fileKind(f), 0); err != nil {
+			return err
+		}
+	}
+	seg.Blobs, seg.IDsBlobs = len(seg.blobs[docsFile]), len(seg.blobs[idsFile])
+	if !out.parallel() {
+		seg.Blobs, seg.IDsBlobs = 0, 0
+	}
+	return nil
+}
+
+// add appends a document to the buffers and to the segment's numbers.
+func (e *encoder) add(d *Document, seg *storedSegment) error {
+	start := len(e.buf[docsFile])
+	b, err := d.AppendLines(e.buf[docsFile])
+	if err != nil {
+		return err
+	}
+	e.buf[docsFile] = b
+	seg.Digest.Add(b[start:])
+	seg.Docs++
+	seg.Bytes += int64(len(b) - start)
+	delta := int64(0)
+	if d.SeqNo >= 0 {
+		seg.Sum += d.SeqNo
+		delta = d.SeqNo - e.last
+		e.last = d.SeqNo
+	}
+	ids := e.buf[idsFile]
+	start = len(ids)
+	ids = append(ids, '[')
+	ids = strconv.AppendInt(ids, delta, 10)
+	ids = append(ids, ',')
+	ids = layout.AppendString(ids, d.ID)
+	if d.Routing != "" {
+		ids = append(ids, ',')
+		ids = layout.AppendString(ids, d.Routing)
+	}
+	ids = append(ids, ']', '\n')
+	seg.IDsBytes += int64(len(ids) - start)
+	e.buf[idsFile] = ids
+	return nil
+}
+
+// transform calls the user's function, and checks what it made.
+func (j *job) transform(d *Document) (keep bool, err error) {
+	id := d.ID
+	keep, err = j.o.Transform(d)
+	if err != nil {
+		return false, fmt.Errorf("transform document %q: %w", id, err)
+	}
+	if keep && (d.ID == "" || len(d.Source) == 0 || d.Source[0] != '{' || !json.Valid(d.Source)) {
+		return false, fmt.Errorf("transform document %q: the result has no id or no JSON object as its source", id)
+	}
+	return keep, nil
+}
+
+// assemble puts the reused and the read segments in order.
+func (s *shardJob) assemble(reused, read []*storedSegment) {
+	all := append(slices.Clone(reused), read...)
+	slices.SortStableFunc(all, func(a, b *storedSegment) int { return int(min(max(a.From-b.From, -1), 1)) })
+	for _, g := range all {
+		s.sidecar.Segments = append(s.sidecar.Segments, g.Segment)
+		s.info.Docs += g.Docs
+		s.info.Bytes += g.Bytes
+		s.info.Digest.AddDigest(g.Digest)
+		for f := range g.blobs {
+			s.blobs[f] = append(s.blobs[f], g.blobs[f]...)
+		}
+	}
+}
+
+// commit makes the shard's files.
+func (s *shardJob) commit(ctx context.Context, out output, index string, n int) error {
+	if err := s.out.commit(s.blobs); err != nil {
+		return err
+	}
+	b, err := json.Marshal(s.sidecar)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", layout.SidecarPath(index, n), err)
+	}
+	return out.file(ctx, layout.SidecarPath(index, n), append(b, '\n'))
+}
