@@ -2,7 +2,6 @@ package backup
 
 import (
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/escrow-backup/escrow/layout"
@@ -138,10 +137,10 @@ func (s *targetShard) save(ctx context.Context, f fileKind, p []byte) (repositor
 
 func (s *targetShard) commit([2][]repository.BlobID) error {
 	for i, f := range s.files {
+		s.files[i] = nil // either way it is done with
 		if err := f.Close(); err != nil {
-			return fmt.Errorf("close: %w", err)
+			return err
 		}
-		s.files[i] = nil
 	}
 	return nil
 }
