@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/backendtest"
 	"github.com/escrow-backup/escrow/repository/backend/local"
 )
 
@@ -264,3 +265,8 @@ func TestOpener(t *testing.T) {
 type readerAt func(p []byte, off int64) (int, error)
 
 func (f readerAt) ReadAt(p []byte, off int64) (int, error) { return f(p, off) }
+
+func TestConformance(t *testing.T) {
+	backendtest.Run(t, func(t *testing.T) backend.Backend { return open(t, filepath.Join(t.TempDir(), "repo")) },
+		&backendtest.Options{ListEntries: 2000}) // each is synced
+}
