@@ -2,10 +2,10 @@ package layout
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -124,7 +124,7 @@ func ReadManifest(src fs.FS) (*Manifest, error) {
 	}
 	seen := map[string]bool{}
 	for _, ix := range m.Indices {
-		if !fs.ValidPath(IndexPath(ix.Name)) || seen[ix.Name] {
+		if ix.Name == "" || strings.Contains(ix.Name, "/") || !fs.ValidPath(ix.Name) || seen[ix.Name] {
 			return nil, fmt.Errorf("%s: index name %q is not valid or stands twice", ManifestPath, ix.Name)
 		}
 		seen[ix.Name] = true
@@ -155,9 +155,6 @@ func readJSON(src fs.FS, name string, v any) error {
 	return nil
 }
 
-// ErrAmbiguous says that two segments of one sidecar overlap or do not ascend.
-var ErrAmbiguous = errors.New("segments overlap")
-
 // Valid checks that the segments ascend and do not overlap, and that their numbers are possible.
 func (s *Sidecar) Valid() error {
 	last := int64(-1)
@@ -166,7 +163,7 @@ func (s *Sidecar) Valid() error {
 			return fmt.Errorf("segment %d: negative number or empty range", i)
 		}
 		if g.From >= 0 && g.From < last {
-			return fmt.Errorf("segment %d: %w", i, ErrAmbiguous)
+			return fmt.Errorf("segment %d: it overlaps the one before", i)
 		}
 		last = g.To
 	}

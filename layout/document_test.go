@@ -1,0 +1,172 @@
+package layout
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+)
+
+func lines(t *testing.T, d Document) string {
+	t.Helper()
+	b, err := d.AppendLines([]byte("x"))
+	require.NoError(t, err)
+	return string(b[1:])
+}
+
+func TestAppendLines(t *testing.T) {
+	for _, c := range []struct {
+		doc  Document
+		want string
+	}{
+		{Document{ID: "7", Source: []byte(`{"n":1.0, "m":9007199254740993}`)}, `{"index":{"_id":"7"}}` + "\n" + `{"n":1.0, "m":9007199254740993}` + "\n"},
+		{Document{ID: `a"\b`, Routing: "é<>&\u2028", Source: []byte(`{}`)}, `{"index":{"_id":"a\"\\b","routing":"é<>&` + "\u2028" + `"}}` + "\n{}\n"},
+		{Document{ID: "\x00\n\t\r\x1f", Source: []byte(`{}`)}, `{"index":{"_id":"\u0000\n\t\r\u001f"}}` + "\n{}\n"},
+		{Document{ID: "p", Source: []byte("{ \"a\":\n 1e2 ,\"s\":\" x\\u00e9 \" }")}, `{"index":{"_id":"p"}}` + "\n" + `{"a":1e2,"s":" x\u00e9 "}` + "\n"},
+		{Document{ID: "d", Routing: "r", Deleted: true}, strings.Repeat(`{"delete":{"_id":"d","routing":"r"}}`+"\n", 2)},
+	} {
+		require.Equal(t, c.want, lines(t, c.doc))
+	}
+	d := Document{ID: "bad", Index: "i", Source: []byte("{\n")}
+	b, err := d.AppendLines([]byte("x"))
+	require.ErrorContains(t, err, `document "bad" of index i`)
+	require.Equal(t, "x", string(b))
+}
+
+func TestDocumentsReadsWhatAppendLinesWrote(t *testing.T) {
+	docs := []Document{
+		{ID: "1", Source: []byte(`{"a":1}`)},
+		{ID: `q"\`, Routing: "emoji 🦊", Source: []byte(`{"s":"\ud800"}`)},
+		{ID: "1", Deleted: true},
+		{ID: "x", Routing: "r", Deleted: true},
+		{ID: "big", Source: []byte(`{"b":"` + strings.Repeat("y", 3<<20) + `"}`)},
+	}
+	var buf []byte
+	for _, d := range docs {
+		buf = append(buf, lines(t, d)...)
+	}
+	var got []Document
+	for d, err := range Documents(bytes.NewReader(buf), "i") {
+		require.NoError(t, err)
+		require.Equal(t, "i", d.Index)
+		require.EqualValues(t, -1, d.SeqNo)
+		d.Index, d.SeqNo = "", 0
+		got = append(got, d)
+	}
+	require.Equal(t, docs, got)
+
+	// A file that ends anywhere but after a pair is an error.
+	ends := map[int]bool{0: true}
+	for i, n := 0, 0; i < len(docs); i++ {
+		n += len(lines(t, docs[i]))
+		ends[n] = true
+	}
+	small := buf[:len(buf)-3<<20]
+	for n := range len(small) {
+		var last error
+		for _, err := range Documents(bytes.NewReader(small[:n]), "i") {
+			last = err
+		}
+		require.Equal(t, !ends[n], last != nil, "%d bytes", n)
+	}
+}
+
+func TestDocumentsRefuses(t *testing.T) {
+	for name, text := range map[string]string{
+		"not JSON":          "x\n{}\n",
+		"no id":             `{"index":{}}` + "\n{}\n",
+		"other action":      `{"update":{"_id":"1"}}` + "\n{}\n",
+		"source no object":  `{"index":{"_id":"1"}}` + "\n[]\n",
+		"empty source":      `{"index":{"_id":"1"}}` + "\n\n",
+		"single delete":     `{"delete":{"_id":"1"}}` + "\n" + `{"index":{"_id":"1"}}` + "\n",
+		"delete of another": `{"delete":{"_id":"1"}}` + "\n" + `{"delete":{"_id":"2"}}` + "\n",
+	} {
+		n := 0
+		for _, err := range Documents(strings.NewReader(`{"index":{"_id":"0"}}`+"\n{}\n"+text), "i") {
+			if n++; n == 2 {
+				require.ErrorContains(t, err, "index i: line 3", name)
+			}
+		}
+		require.Equal(t, 2, n, name)
+	}
+}
+
+func TestDigest(t *testing.T) {
+	var all, back Digest
+	var parts [3]Digest
+	for i := range 1000 {
+		l := []byte(lines(t, Document{ID: fmt.Sprint(i), Source: []byte(`{"v":1}`)}))
+		all.Add(l)
+		parts[i%3].Add(l)
+	}
+	for i := 999; i >= 0; i-- {
+		back.Add([]byte(lines(t, Document{ID: fmt.Sprint(i), Source: []byte(`{"v":1}`)})))
+	}
+	require.Equal(t, all, back)
+	var sum Digest
+	for _, p := range parts {
+		sum.AddDigest(p)
+	}
+	require.Equal(t, all, sum)
+
+	b, err := json.Marshal(all)
+	require.NoError(t, err)
+	var read Digest
+	require.NoError(t, json.Unmarshal(b, &read))
+	require.Equal(t, all, read)
+	require.Error(t, json.Unmarshal([]byte(`"12"`), &read))
+	require.Error(t, json.Unmarshal([]byte(`"`+strings.Repeat("z", 32)+`"`), &read))
+
+	other := all
+	other.Add([]byte(lines(t, Document{ID: "0", Source: []byte(`{"v":1}`)})))
+	require.NotEqual(t, all, other, "a document that stands twice shows")
+}
+
+func TestReadManifest(t *testing.T) {
+	_, err := ReadManifest(fstest.MapFS{})
+	require.ErrorContains(t, err, "read manifest.json")
+	read := func(text string) error {
+		_, err := ReadManifest(fstest.MapFS{ManifestPath: {Data: []byte(text)}})
+		return err
+	}
+	require.NoError(t, read(`{"format":1,"indices":[{"name":"a"},{"name":"b"}]}`))
+	require.ErrorContains(t, read(`{"format":2}`), "format 2")
+	require.ErrorContains(t, read(`{"format":1`), "manifest.json")
+	for _, name := range []string{"../x", "a/../../b", ""} {
+		require.ErrorContains(t, read(fmt.Sprintf(`{"format":1,"indices":[{"name":%q}]}`, name)), "not valid")
+	}
+	require.ErrorContains(t, read(`{"format":1,"indices":[{"name":"a"},{"name":"a"}]}`), "stands twice")
+}
+
+func TestSidecarValid(t *testing.T) {
+	require.NoError(t, (&Sidecar{Segments: []Segment{{From: 0, To: 5}, {From: 5, To: 9}, {From: 12, To: 13}}}).Valid())
+	require.NoError(t, (&Sidecar{Segments: []Segment{{From: -1, To: -1, Docs: 4}}}).Valid())
+	require.Error(t, (&Sidecar{Segments: []Segment{{From: 0, To: 5}, {From: 4, To: 9}}}).Valid())
+	require.Error(t, (&Sidecar{Segments: []Segment{{From: 6, To: 5}}}).Valid())
+	require.Error(t, (&Sidecar{Segments: []Segment{{From: 0, To: 5, Docs: -1}}}).Valid())
+}
+
+func FuzzDocuments(f *testing.F) {
+	f.Add([]byte(`{"index":{"_id":"7","routing":"a"}}` + "\n{}\n"))
+	f.Add([]byte(`{"delete":{"_id":"\u00e9"}}` + "\n" + `{"delete":{"_id":"é"}}` + "\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for d, err := range Documents(bytes.NewReader(b), "i") {
+			if err != nil {
+				return
+			}
+			// What was read can be written, and reads as the same.
+			out, err := d.AppendLines(nil)
+			require.NoError(t, err)
+			for again, err := range Documents(bytes.NewReader(out), "i") {
+				require.NoError(t, err)
+				require.Equal(t, strings.ToValidUTF8(d.ID, "\ufffd"), again.ID)
+				require.Equal(t, d.Source, again.Source)
+				require.Equal(t, d.Deleted, again.Deleted)
+			}
+		}
+	})
+}
