@@ -33,7 +33,7 @@ vuln: $(BIN)/govulncheck-$(GOVULNCHECK)
 	@for m in $(MODULES); do \
 		echo "==> $$m: govulncheck ./..."; \
 		out=$$(cd $$m && $(BIN)/govulncheck-$(GOVULNCHECK) ./... 2>&1) && continue; code=$$?; \
-		if [ $$code -ne 3 ] && grep -qE 'fetching vulnerabilities|vuln.go.dev|dial tcp|no such host|Forbidden' <<<"$$out"; then \
+		if [ $$code -ne 3 ] && grep -q 'fetching vulnerabilities' <<<"$$out"; then \
 			echo "    not checked: the vulnerability database cannot be reached from here"; break; \
 		fi; \
 		echo "$$out"; exit $$code; \

@@ -41,7 +41,6 @@ type Options struct {
 type Cluster struct {
 	Version Version
 	Nodes   []*Node
-
 }
 
 // startLimit is how long nodes may take to form a cluster on a busy machine.
