@@ -103,10 +103,10 @@ With --json every line of standard output is an object with "message_type"; each
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.repoURL, "repo", a.env("RESTIC_REPOSITORY"),
-		"repository: local:/path, a plain path, or mem: (default $RESTIC_REPOSITORY)")
+		"`URL` of the repository: local:/path, a plain path, or mem: (default $RESTIC_REPOSITORY)")
 	root.PersistentFlags().Lookup("repo").DefValue = "" // the environment's value may hold what a help text must not
 	f.StringVar(&a.passwordFile, "password-file", "",
-		`file with the repository's password, "-" for standard input (default: the password is $RESTIC_PASSWORD)`)
+		"`FILE` with the repository's password, - for standard input (default: the password is $RESTIC_PASSWORD)")
 	f.BoolVar(&a.noLock, "no-lock", false, "do not lock the repository: for reading one that cannot be written")
 	f.DurationVar(&a.lockTimeout, "lock-timeout", 0, "how long to wait for another program's lock")
 	f.BoolVar(&a.out.json, "json", false, "print one JSON object per line")

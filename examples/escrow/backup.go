@@ -66,13 +66,13 @@ With --quiet and without --json it prints the snapshot's id alone.`,
 	}
 	f := cmd.Flags()
 	es.flags(f)
-	f.StringArrayVar(&o.Indices, "index", nil, `index name, alias or pattern with "*", repeatable (default: all that begin with no dot)`)
-	f.StringArrayVar(&o.Exclude, "exclude", nil, "pattern of indices to leave out, repeatable")
-	f.StringArrayVar(&o.Tags, "tag", nil, "tag of the snapshot, repeatable")
-	f.StringVar(&o.Host, "host", "", "host of the snapshot (default: this one's name)")
+	f.StringArrayVar(&o.Indices, "index", nil, "`PATTERN` of indices or aliases, or a name, repeatable (default: all that begin with no dot)")
+	f.StringArrayVar(&o.Exclude, "exclude", nil, "`PATTERN` of indices to leave out, repeatable")
+	f.StringArrayVar(&o.Tags, "tag", nil, "`TAG` of the snapshot, repeatable")
+	f.StringVar(&o.Host, "host", "", "`HOST` of the snapshot (default: this one's name)")
 	f.BoolVar(&o.Full, "full", false, "read everything again, reuse nothing")
 	f.BoolVar(&o.AllowOmissions, "allow-omissions", false, "name what cannot be backed up whole, and go on")
-	f.IntVar(&o.Concurrency, "concurrency", 0, "search requests at once (default 4)")
+	f.IntVar(&o.Concurrency, "concurrency", 0, "search requests at once, a `NUMBER` (default 4)")
 	return cmd
 }
 

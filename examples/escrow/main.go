@@ -34,7 +34,8 @@
 //	rejection    restore: index, id, routing, status, type, reason
 //	planned      restore: from, to, action, documents, removed
 //	difference   verify: index, missing, metadata, documents_missing, documents_extra, documents_changed, examples
-//	snapshot     snapshots: snapshot_id, short_id, time, hostname, username, tags, paths, parent, tree
+//	snapshot     snapshots: snapshot_id, short_id, time, hostname, username, tags, paths, parent, tree,
+//	             bytes
 //	node         ls: path, type ("file" or "dir"), size
 //	problem      check: kind, subject, blob, error
 //	summary      the last line of

@@ -35,16 +35,14 @@ func (a *app) meter(operation string) *meter {
 	case a.out.json:
 		m.out = a.out
 	case isTerminal(a.stderr):
-		m.bar = progressbar.NewOptions64(-1,
+		m.bar = progressbar.NewOptions64(1,
 			progressbar.OptionSetWriter(a.stderr),
 			progressbar.OptionSetDescription(operation),
-			progressbar.OptionShowCount(),
-			progressbar.OptionShowIts(),
-			progressbar.OptionSetItsString("docs"),
-			progressbar.OptionFullWidth(),
-			progressbar.OptionThrottle(50*time.Millisecond),
+			progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░"}),
+			progressbar.OptionSetWidth(24),
 			progressbar.OptionSetPredictTime(true),
-			progressbar.OptionClearOnFinish(),
+			progressbar.OptionThrottle(50*time.Millisecond),
+			progressbar.OptionUseANSICodes(true),
 		)
 	default:
 		m.plain = a.stderr
@@ -85,11 +83,12 @@ func (m *meter) show(s status, elapsed time.Duration, done bool) {
 	s.MessageType, s.Operation, s.Elapsed = "status", m.operation, elapsed.Seconds()
 	switch {
 	case m.bar != nil:
-		total := max(s.Docs, s.DocsDone)
-		if total > 0 && total != m.bar.GetMax64() {
+		total := max(s.Docs, s.DocsDone, 1)
+		m.bar.Describe(fmt.Sprintf("%s %d/%d indices, %s of %s documents, %s", m.operation, s.IndicesDone, s.Indices,
+			thousands(s.DocsDone), thousands(total), size(s.BytesDone)))
+		if total != m.bar.GetMax64() {
 			m.bar.ChangeMax64(total)
 		}
-		m.bar.Describe(fmt.Sprintf("%s %d/%d indices, %s", m.operation, s.IndicesDone, s.Indices, size(s.BytesDone)))
 		_ = m.bar.Set64(s.DocsDone) // a bar that cannot be drawn must not stop a backup
 	case done:
 	case m.out != nil && elapsed-m.last >= statusEvery:
@@ -107,6 +106,6 @@ func (m *meter) show(s status, elapsed time.Duration, done bool) {
 func (m *meter) close() {
 	if m.bar != nil {
 		_ = m.bar.Clear()
-		_ = m.bar.Exit()
+		m.bar = nil
 	}
 }

@@ -81,7 +81,7 @@ func (a *app) withRepo(ctx context.Context, fn func(*repository.Repo) error) err
 		}
 		repo, err := open(ctx, b, pw, o)
 		if err != nil {
-			return err
+			return fmt.Errorf("repository %s: %w", a.repoURL, err)
 		}
 		defer func() { err = errors.Join(err, repo.Close()) }()
 		return fn(repo)
@@ -125,7 +125,7 @@ JSON: {"message_type":"initialized","id":...,"repository":...}`,
 			return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) error {
 				repo, err := repository.Init(ctx, b, pw, nil)
 				if err != nil {
-					return err
+					return fmt.Errorf("repository %s: %w", a.repoURL, err)
 				}
 				a.out.object(initialized{"initialized", repo.ID(), a.repoURL})
 				if !a.quiet {

@@ -56,11 +56,11 @@ type selection struct {
 }
 
 func (s *selection) flags(f *pflag.FlagSet) {
-	f.StringVar(&s.snapshot, "snapshot", "latest", `snapshot: an id, the beginning of one, "latest" or "latest~N"`)
-	f.StringArrayVar(&s.o.Indices, "index", nil, `name or pattern with "*" of indices in the snapshot, repeatable (default: all)`)
-	f.StringArrayVar(&s.o.Exclude, "exclude", nil, "pattern of indices to leave out, repeatable")
-	f.StringArrayVar(&s.renames, "rename", nil, `"from=to", each with at most one "*", repeatable; the first that matches is applied`)
-	f.IntVar(&s.o.Concurrency, "concurrency", 0, "requests at once (default 2)")
+	f.StringVar(&s.snapshot, "snapshot", "latest", "`ID` of the snapshot, or its beginning, latest or latest~N")
+	f.StringArrayVar(&s.o.Indices, "index", nil, "`PATTERN` of indices in the snapshot, or a name, repeatable (default: all)")
+	f.StringArrayVar(&s.o.Exclude, "exclude", nil, "`PATTERN` of indices to leave out, repeatable")
+	f.StringArrayVar(&s.renames, "rename", nil, "`FROM=TO`, each with at most one *, repeatable; the first that matches is applied")
+	f.IntVar(&s.o.Concurrency, "concurrency", 0, "requests at once, a `NUMBER` (default 2)")
 }
 
 // parse checks the renames before anything is opened.
@@ -142,7 +142,7 @@ With --quiet and without --json it prints nothing but what was refused or omitte
 	f := cmd.Flags()
 	es.flags(f)
 	s.flags(f)
-	f.StringVar(&conflict, "conflict", "fail", "what to do with an index that exists: fail, skip, replace or merge")
+	f.StringVar(&conflict, "conflict", "fail", "`WHAT` to do with an index that exists: fail, skip, replace or merge")
 	f.BoolVar(&dryRun, "dry-run", false, "print what would be done, and change nothing")
 	return cmd
 }

@@ -22,6 +22,7 @@ type snapshotLine struct {
 	Paths       []string  `json:"paths"`
 	Parent      string    `json:"parent"`
 	Tree        string    `json:"tree"`
+	Bytes       int64     `json:"bytes"`
 }
 
 func (a *app) snapshotsCommand() *cobra.Command {
@@ -32,7 +33,8 @@ func (a *app) snapshotsCommand() *cobra.Command {
 		Long: `snapshots lists the snapshots of the repository, oldest first: escrow's own and those of restic.
 
 JSON: one {"message_type":"snapshot","snapshot_id":...,"short_id":...,"time":...,"hostname":...,"username":...,
-"tags":[...],"paths":[...],"parent":...,"tree":...} a snapshot; no summary.`,
+"tags":[...],"paths":[...],"parent":...,"tree":...,"bytes":n} a snapshot; no summary. "bytes" is 0 where the program that
+made the snapshot did not say.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
@@ -48,15 +50,15 @@ JSON: one {"message_type":"snapshot","snapshot_id":...,"short_id":...,"time":...
 						parent = sn.Parent.String()
 					}
 					a.out.object(snapshotLine{"snapshot", sn.ID.String(), short(sn.ID), sn.Time, sn.Hostname, sn.Username,
-						list(sn.Tags), list(sn.Paths), parent, sn.Tree.String()})
+						list(sn.Tags), list(sn.Paths), parent, sn.Tree.String(), total(sn)})
 					if a.out.json {
 						continue
 					}
 					if n++; n == 1 && !a.quiet {
-						fmt.Fprintln(table, "ID\tTIME\tHOST\tTAGS\tPATHS")
+						fmt.Fprintln(table, "ID\tTIME\tHOST\tTAGS\tPATHS\tSIZE")
 					}
-					fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", short(sn.ID), sn.Time.Local().Format(time.DateTime),
-						sn.Hostname, strings.Join(sn.Tags, ","), strings.Join(sn.Paths, ","))
+					fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", short(sn.ID), sn.Time.Local().Format(time.DateTime),
+						sn.Hostname, strings.Join(sn.Tags, ","), strings.Join(sn.Paths, ","), size(total(sn)))
 				}
 				if err := table.Flush(); err != nil {
 					return fmt.Errorf("write to standard output: %w", err)
@@ -68,7 +70,15 @@ JSON: one {"message_type":"snapshot","snapshot_id":...,"short_id":...,"time":...
 			})
 		},
 	}
-	cmd.Flags().StringArrayVar(&filter.Tags, "tag", nil, "only snapshots with this tag; repeated: with all of them")
-	cmd.Flags().StringVar(&filter.Hostname, "host", "", "only snapshots of this host")
+	cmd.Flags().StringArrayVar(&filter.Tags, "tag", nil, "only snapshots with this `TAG`; repeated: with all of them")
+	cmd.Flags().StringVar(&filter.Hostname, "host", "", "only snapshots of this `HOST`")
 	return cmd
+}
+
+// total is the size of the files in a snapshot, 0 if it does not say.
+func total(sn *repository.Snapshot) int64 {
+	if sn.Summary == nil {
+		return 0
+	}
+	return sn.Summary.TotalBytesProcessed
 }

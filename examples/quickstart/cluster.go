@@ -13,8 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/elastic/go-elasticsearch/v8"
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
+	"github.com/escrow-backup/escrow/estest"
 	"github.com/escrow-backup/escrow/restore"
 )
 
@@ -122,5 +124,21 @@ func (d *demo) send(ctx context.Context, index string, b *bulk) error {
 	return nil
 }
 
-// random number of this run, so that two of them do not meet in one cluster.
-func runPrefix() string { return fmt.Sprintf("escrow-quickstart-%08x-", rand.Uint32()) }
+// connect starts the cluster in memory, or reaches the given one. The function that it returns undoes what the program did
+// to it.
+func (d *demo) connect(ctx context.Context) (stop func() error, err error) {
+	if d.url == "" {
+		server := estest.New(nil, nil)
+		d.es = server.Client()
+		return func() error { server.Close(); return nil }, nil
+	}
+	// A random number, so that two runs do not meet in one cluster.
+	d.prefix = fmt.Sprintf("escrow-quickstart-%08x-", rand.Uint32())
+	d.es, err = elasticsearch.NewClient(elasticsearch.Config{
+		Addresses: []string{d.url}, Username: d.env("ES_USERNAME"), Password: d.env("ES_PASSWORD"), APIKey: d.env("ES_API_KEY"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: the URL is not valid", redacted(d.url)) // the cause may quote a password in it
+	}
+	return func() error { return d.cleanup(ctx) }, nil
+}

@@ -32,6 +32,7 @@ type demo struct {
 	env    func(string) string
 	url    string
 	keep   bool
+	shop   []index
 
 	es      *elasticsearch.Client
 	prefix  string   // of the indices' names
@@ -85,8 +86,8 @@ func (d *demo) run(ctx context.Context) (err error) {
 
 // names are the cluster's names of the shop's indices.
 func (d *demo) names() []string {
-	names := make([]string, len(shop))
-	for i, ix := range shop {
+	names := make([]string, len(d.shop))
+	for i, ix := range d.shop {
 		names[i] = d.prefix + ix.name
 	}
 	return names
@@ -99,7 +100,7 @@ func (d *demo) fill(ctx context.Context) error {
 	}
 	s := d.screen.step("Fill an Elasticsearch %s", where)
 	total := int64(0)
-	for _, ix := range shop {
+	for _, ix := range d.shop {
 		name := d.prefix + ix.name
 		if err := d.create(ctx, name, fmt.Sprintf(ix.body, d.prefix)); err != nil {
 			return err
@@ -148,7 +149,7 @@ func (d *demo) backupRun(ctx context.Context, s *step) (*backup.Result, error) {
 // change does what a shop does: the log grows, open orders are paid or cancelled.
 func (d *demo) change(ctx context.Context) error {
 	s := d.screen.step("Go on using it")
-	logs, orders := shop[0], shop[1]
+	logs, orders := d.shop[0], d.shop[1]
 	name := d.prefix + logs.name
 	if _, err := restore.Load(ctx, d.es, documents(logs, name, logs.docs, logs.docs+newLogs), nil); err != nil {
 		return err
@@ -168,7 +169,7 @@ func (d *demo) change(ctx context.Context) error {
 	}
 	s.row(name, thousands(newLogs)+" new lines")
 	s.row(d.prefix+orders.name, fmt.Sprintf("%d paid (updated), %d cancelled (deleted)", paid, cancelled))
-	s.row(d.prefix+shop[2].name, "as they were")
+	s.row(d.prefix+d.shop[2].name, "as they were")
 	s.end(0)
 	return nil
 }
@@ -197,7 +198,7 @@ func (d *demo) remove(ctx context.Context) error {
 	if err := d.drop(ctx, d.names()); err != nil {
 		return err
 	}
-	s.row("deleted", "all "+fmt.Sprint(len(shop))+" indices")
+	s.row("deleted", "all "+fmt.Sprint(len(d.shop))+" indices")
 	s.end(0)
 	return nil
 }

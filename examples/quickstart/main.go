@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 		fmt.Fprintf(stderr, "quickstart: %q: no arguments wanted\n", flags.Arg(0))
 		return 2
 	}
-	d := &demo{screen: newScreen(stdout, stderr, env), env: env, url: *url, keep: *keep}
+	d := &demo{screen: newScreen(stdout, stderr, env), env: env, url: *url, keep: *keep, shop: shop}
 	if err := d.run(ctx); err != nil {
 		what := ""
 		if ctx.Err() != nil {

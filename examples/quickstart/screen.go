@@ -94,40 +94,44 @@ func (s *screen) restic(path, prefix string) {
 }
 
 // bar shows how far a step has come; it is gone when the step is over. Without a terminal it does nothing.
-type bar struct{ b *progressbar.ProgressBar }
+type bar struct {
+	b    *progressbar.ProgressBar
+	what string
+}
 
 func (s *step) bar(what string) *bar {
-	if !s.bars {
-		return &bar{}
+	b := &bar{what: what}
+	if s.bars {
+		b.b = progressbar.NewOptions64(1,
+			progressbar.OptionSetWriter(s.err),
+			progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░"}),
+			progressbar.OptionSetWidth(30),
+			progressbar.OptionSetElapsedTime(false),
+			progressbar.OptionSetPredictTime(false),
+			progressbar.OptionThrottle(40*time.Millisecond),
+			progressbar.OptionUseANSICodes(true),
+		)
 	}
-	return &bar{progressbar.NewOptions64(-1,
-		progressbar.OptionSetWriter(s.err),
-		progressbar.OptionSetDescription("     "+what),
-		progressbar.OptionSetWidth(32),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSetTheme(progressbar.ThemeUnicode),
-		progressbar.OptionThrottle(40*time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-	)}
+	return b
 }
 
 func (b *bar) set(done, total int64) {
 	if b.b == nil {
 		return
 	}
-	if total = max(total, done); total > 0 && total != b.b.GetMax64() {
+	total = max(total, done, 1)
+	b.b.Describe(fmt.Sprintf("     %-17s %7s of %-7s", b.what, thousands(done), thousands(total)))
+	if total != b.b.GetMax64() {
 		b.b.ChangeMax64(total)
 	}
 	_ = b.b.Set64(done) // a bar that cannot be drawn must not stop anything
 }
 
 func (b *bar) close() {
-	if b.b == nil {
-		return
+	if b.b != nil {
+		_ = b.b.Clear()
+		b.b = nil
 	}
-	_ = b.b.Clear()
-	_ = b.b.Exit()
-	b.b = nil
 }
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s" }
