@@ -1,0 +1,102 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/escrow-backup/escrow/internal/index"
+	"github.com/escrow-backup/escrow/repository/backend"
+)
+
+// loaders is how many small files are read at once.
+const loaders = 8
+
+// refreshIndex brings the index in memory up to what is stored: it loads new index files, and starts afresh if one of
+// those it knows is gone, since then somebody removed data. A Writer does that under its lock, so that nobody can remove
+// what it relies on.
+func (r *Repo) refreshIndex(ctx context.Context) (*index.Index, error) {
+	r.indexMu.Lock()
+	defer r.indexMu.Unlock()
+	stored := map[string]bool{}
+	var fresh []backend.Handle
+	for fi, err := range r.be.List(ctx, backend.Index) {
+		if err != nil {
+			return nil, err
+		}
+		if !stored[fi.Handle.Name] {
+			stored[fi.Handle.Name] = true
+			fresh = append(fresh, fi.Handle)
+		}
+	}
+	ix, known := r.index.Load(), maps.Clone(r.indexes)
+	for name := range known {
+		if !stored[name] {
+			ix, known = &index.Index{}, nil
+			break
+		}
+	}
+	if known == nil {
+		known = map[string]bool{}
+	}
+	todo := slices.DeleteFunc(fresh, func(h backend.Handle) bool { return known[h.Name] })
+	packs, err := r.readIndexes(ctx, todo)
+	if err != nil {
+		return nil, err
+	}
+	ix.Add(packs)
+	for _, h := range todo {
+		known[h.Name] = true
+	}
+	r.index.Store(ix)
+	r.indexes = known
+	return ix, nil
+}
+
+// readIndexes reads index files, several at once.
+func (r *Repo) readIndexes(ctx context.Context, handles []backend.Handle) ([]index.Pack, error) {
+	var mu sync.Mutex
+	var all []index.Pack
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(loaders)
+	for _, h := range handles {
+		g.Go(func() error {
+			packs, err := r.readIndex(ctx, h)
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, packs...)
+			return err
+		})
+	}
+	return all, g.Wait()
+}
+
+func (r *Repo) readIndex(ctx context.Context, h backend.Handle) ([]index.Pack, error) {
+	text, err := r.loadFile(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	packs, err := index.DecodeFile(text)
+	if err != nil {
+		return nil, fmt.Errorf("load %v: %w", h, err)
+	}
+	return packs, nil
+}
+
+// addIndex adds the packs that the stored index file id names.
+func (r *Repo) addIndex(id ID, packs []index.Pack) {
+	r.indexMu.Lock()
+	defer r.indexMu.Unlock()
+	if r.indexes[id.String()] {
+		return
+	}
+	r.index.Load().Add(packs)
+	if r.indexes == nil {
+		r.indexes = map[string]bool{}
+	}
+	r.indexes[id.String()] = true
+}

@@ -1,0 +1,59 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/escrow-backup/escrow/internal/crypto"
+	"github.com/escrow-backup/escrow/repository/backend"
+)
+
+// Open opens the repository in b. The error wraps fs.ErrNotExist if there is none, and ErrWrongPassword if none of its keys
+// opens with pw. Open writes nothing and takes no lock: it reads the keys and the config only, which nobody changes.
+func Open(ctx context.Context, b backend.Backend, pw Password, o *Options) (*Repo, error) {
+	r, err := open(ctx, b, pw, o)
+	if err != nil {
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
+	return r, nil
+}
+
+func open(ctx context.Context, b backend.Backend, pw Password, o *Options) (*Repo, error) {
+	opt, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	h := backend.Handle{Type: backend.Config}
+	if _, err := b.Stat(ctx, h); err != nil {
+		if backend.IsNotExist(err) {
+			return nil, fmt.Errorf("there is no repository here: %w", err)
+		}
+		return nil, err
+	}
+	key, err := findKey(ctx, b, pw)
+	if err != nil {
+		return nil, err
+	}
+	r, err := openWith(ctx, b, key, opt)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// openWith opens with the master key.
+func openWith(ctx context.Context, b backend.Backend, key *crypto.Key, opt Options) (*Repo, error) {
+	r, err := newRepo(b, opt, key)
+	if err != nil {
+		return nil, err
+	}
+	text, err := r.loadFile(ctx, backend.Handle{Type: backend.Config})
+	if err == nil {
+		r.cfg, err = decodeConfig(text)
+	}
+	if err != nil {
+		r.codec.close()
+		return nil, err
+	}
+	return r, nil
+}

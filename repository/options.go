@@ -1,0 +1,93 @@
+package repository
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Options of Init and Open; nil and the zero value work.
+type Options struct {
+	Compression Compression   // of what Write stores; default: CompressionFastest
+	PackSize    int           // bytes, 4 to 128 MiB; default 16 MiB
+	Concurrency int           // uploads at once; default 2
+	Logger      *slog.Logger  // default: none
+	ScryptN     int           // Init only: cost of the password key, a power of two; 0: about half a second, as restic chooses
+	NoLock      bool          // for reading a store that cannot be written; Write is then refused
+	LockTimeout time.Duration // how long to wait for a conflicting lock; default 0: fail at once
+
+	// LockSettle is how long to wait between creating a lock and looking for those of others that were created at the same
+	// moment. It must be longer than a new file takes to be listed. Default 200 ms, as restic.
+	LockSettle time.Duration
+}
+
+// Compression says how hard to compress.
+type Compression int
+
+// The levels of compression.
+const (
+	CompressionFastest Compression = iota // zstd's fastest
+	CompressionDefault                    // about a third more CPU time for a few percent less
+	CompressionBetter                     // several times the CPU time
+)
+
+// String gives the level's name.
+func (c Compression) String() string {
+	switch c {
+	case CompressionFastest:
+		return "fastest"
+	case CompressionDefault:
+		return "default"
+	case CompressionBetter:
+		return "better"
+	}
+	return fmt.Sprintf("Compression(%d)", int(c))
+}
+
+func (c Compression) level() zstd.EncoderLevel {
+	switch c {
+	case CompressionDefault:
+		return zstd.SpeedDefault
+	case CompressionBetter:
+		return zstd.SpeedBetterCompression
+	}
+	return zstd.SpeedFastest
+}
+
+const (
+	minPackSize     = 4 << 20
+	maxPackSize     = 128 << 20
+	defaultPackSize = 16 << 20
+)
+
+// complete gives a copy with the defaults filled in.
+func (o *Options) complete() (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.PackSize == 0 {
+		c.PackSize = defaultPackSize
+	}
+	if c.PackSize < minPackSize || c.PackSize > maxPackSize {
+		return c, fmt.Errorf("options: pack size %d is not between %d and %d", c.PackSize, minPackSize, maxPackSize)
+	}
+	if c.Compression < CompressionFastest || c.Compression > CompressionBetter {
+		return c, fmt.Errorf("options: unknown %v", c.Compression)
+	}
+	if c.Concurrency < 0 {
+		return c, fmt.Errorf("options: concurrency %d is negative", c.Concurrency)
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = 2
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.LockSettle == 0 {
+		c.LockSettle = 200 * time.Millisecond
+	}
+	return c, nil
+}
