@@ -1,0 +1,114 @@
+package restore
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
+	"github.com/escrow-backup/escrow/layout"
+)
+
+// Document is one document to load.
+type Document = layout.Document
+
+// Conflict says what to do with an index that exists.
+type Conflict string
+
+// The conflict modes.
+const (
+	Fail    Conflict = "fail"    // an error, before anything is written (default)
+	Skip    Conflict = "skip"    // leave it as it is
+	Replace Conflict = "replace" // load beside it, then swap
+	Merge   Conflict = "merge"   // load into it; documents of the same id are overwritten
+)
+
+// UnfinishedPrefix begins the name of an alias that an index carries while it is being restored.
+const UnfinishedPrefix = "escrow-unfinished-"
+
+// Rename renames indices: From and To hold at most one "*", which stands for the same text in both.
+type Rename struct{ From, To string }
+
+// Options of a restore, a verification and Load; nil and the zero value work.
+type Options struct {
+	Indices  []string // names or patterns with "*" of indices in the backup; default all
+	Exclude  []string // likewise; what they match is left out
+	Rename   []Rename // the first that matches is applied
+	Conflict Conflict // default Fail
+
+	Concurrency int // bulk requests at once; default 2
+	BulkBytes   int // size of a bulk request's body; default 5 MiB
+	Retries     int // of one request or one item rejected for now; default 8, negative: none
+
+	// Rejected is called, serially, for every document that the server refused for good. The restore fails all the same.
+	Rejected func(Rejection)
+
+	Logger   *slog.Logger   // default: none
+	Progress func(Progress) // serial, at most ten times a second, the last call has Done set
+
+	sleep    func(ctx context.Context, d time.Duration) error // between attempts; tests only
+	passDocs int64                                            // documents held in memory by Verify; tests only
+}
+
+// Progress of a restore or of a verification.
+type Progress struct {
+	Indices, IndicesDone int
+	Docs, DocsDone       int64 // Docs is 0 if it is not known
+	BytesDone            int64 // of documents
+	Index                string
+	Elapsed              time.Duration
+	Done                 bool
+}
+
+// Result of a restore or of Load. After an error it says how far it came.
+type Result struct {
+	Indices   int   // restored, those skipped not included
+	Skipped   int   // indices
+	Documents int64 // acknowledged by the server
+	Bytes     int64 // of their sources
+	Rejected  int64 // documents refused for good
+	Retried   int64 // items sent again
+	Duration  time.Duration
+}
+
+func (o *Options) withDefaults() Options {
+	var r Options
+	if o != nil {
+		r = *o
+	}
+	if r.Conflict == "" {
+		r.Conflict = Fail
+	}
+	if r.Concurrency <= 0 {
+		r.Concurrency = 2
+	}
+	if r.BulkBytes <= 0 {
+		r.BulkBytes = 5 << 20
+	}
+	if r.Retries == 0 {
+		r.Retries = 8
+	}
+	if r.passDocs <= 0 {
+		r.passDocs = 2_000_000
+	}
+	if r.sleep == nil {
+		r.sleep = func(ctx context.Context, d time.Duration) error {
+			t := time.NewTimer(d)
+			defer t.Stop()
+			select {
+			case <-t.C:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	if r.Logger == nil {
+		r.Logger = slog.New(slog.DiscardHandler)
+	}
+	return r
+}
+
+func (o *Options) elastic(retries int) *elastic.Options {
+	return &elastic.Options{Retries: retries, Logger: o.Logger, Sleep: o.sleep}
+}

@@ -1,0 +1,228 @@
+package restore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
+	"github.com/escrow-backup/escrow/layout"
+)
+
+// Plan is what a restore will do. Its String lists it for a person. A plan is run once, soon after it is made.
+type Plan struct {
+	Manifest *layout.Manifest
+	Indices  []PlannedIndex // in the order of the backup
+
+	src fs.FS
+	es  elastictransport.Interface
+	c   *elastic.Client
+	o   Options
+}
+
+// PlannedIndex is one index of a Plan.
+type PlannedIndex struct {
+	From, To string   // name in the backup, and in the cluster
+	Action   string   // "create", "skip", "replace", "merge"
+	Docs     int64    // in the backup
+	Removed  []string // settings that are not restored, and why
+
+	index   *layout.Index
+	make    *creation
+	oldUUID string // of the index that is replaced
+}
+
+// NewPlan reads a backup's manifest and metadata, looks at the cluster, and decides what to do; it writes nothing. With
+// conflict mode Fail one error, which matches fs.ErrExist, names every index that exists.
+func NewPlan(ctx context.Context, src fs.FS, es elastictransport.Interface, o *Options) (*Plan, error) {
+	p := &Plan{src: src, es: es, o: o.withDefaults()}
+	p.c = elastic.New(es, p.o.elastic(p.o.Retries))
+	if err := p.plan(ctx); err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	return p, nil
+}
+
+func (p *Plan) plan(ctx context.Context) error {
+	switch p.o.Conflict {
+	case Fail, Skip, Replace, Merge:
+	default:
+		return fmt.Errorf("conflict mode %q: want fail, skip, replace or merge", p.o.Conflict)
+	}
+	m, err := layout.ReadManifest(p.src)
+	if err != nil {
+		return err
+	}
+	p.Manifest = m
+	chosen, err := choose(m, &p.o)
+	if err != nil {
+		return err
+	}
+	var exist []string
+	for _, ch := range chosen {
+		x := PlannedIndex{From: ch.index.Name, To: ch.to, Docs: ch.index.Docs, index: ch.index, Action: "create"}
+		meta, err := readMetadata(p.src, x.From)
+		if err != nil {
+			return err
+		}
+		x.make = newCreation(meta)
+		there, err := lookup(ctx, p.c, x.To)
+		if err != nil {
+			return fmt.Errorf("index %s: %w", x.To, err)
+		}
+		if there != nil {
+			if p.o.Conflict == Fail {
+				if there.unfinished() {
+					x.To += " (left unfinished by a restore that was interrupted)"
+				}
+				exist = append(exist, x.To)
+				continue
+			}
+			if err := p.conflict(&x, there); err != nil {
+				return fmt.Errorf("index %s: %w", x.To, err)
+			}
+		}
+		if x.Action == "create" || x.Action == "replace" {
+			x.Removed = x.make.removed
+		}
+		p.Indices = append(p.Indices, x)
+	}
+	if len(exist) > 0 {
+		return fmt.Errorf("these indices exist already: %s: %w", strings.Join(exist, ", "), fs.ErrExist)
+	}
+	return p.checkAliases(ctx)
+}
+
+// conflict decides about an index that exists.
+func (p *Plan) conflict(x *PlannedIndex, there *metadata) error {
+	x.Action = string(p.o.Conflict)
+	switch p.o.Conflict {
+	case Replace:
+		x.oldUUID = there.text("uuid")
+		if b := there.blocked("read_only", "metadata"); b != "" {
+			return fmt.Errorf("it cannot be replaced: %s is set", b)
+		}
+	case Merge:
+		if there.unfinished() {
+			return errors.New("it was left unfinished by a restore that was interrupted; replace it instead")
+		}
+		if b := there.blocked("read_only", "write", "read_only_allow_delete"); b != "" {
+			return fmt.Errorf("it cannot be written to: %s is set", b)
+		}
+		if f := there.text("final_pipeline"); f != "" && f != "_none" {
+			return fmt.Errorf("its final_pipeline %q would alter the documents; take it off, or restore under another name", f)
+		}
+	}
+	return nil
+}
+
+// lookup returns what the cluster has under a name: nil if nothing, an error if it is no index.
+func lookup(ctx context.Context, c *elastic.Client, name string) (*metadata, error) {
+	found, err := resolve(ctx, c, name)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	if m, ok := found[name]; ok {
+		return m, nil
+	}
+	at := slices.Sorted(maps.Keys(found))
+	return nil, fmt.Errorf("the name is taken by an alias or a data stream of %s: %w", strings.Join(at, ", "), fs.ErrExist)
+}
+
+// resolve returns the indices that a name without wildcards stands for: itself, or those of an alias or data stream.
+func resolve(ctx context.Context, c *elastic.Client, name string) (map[string]*metadata, error) {
+	var found map[string]*metadata
+	err := c.JSON(ctx, elastic.Request{Method: "GET", Path: "/" + elastic.PathEscape(name)}, &found)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return found, err
+}
+
+// checkAliases finds aliases that could not be put once everything is loaded.
+func (p *Plan) checkAliases(ctx context.Context) error {
+	targets := map[string]bool{}
+	for _, x := range p.Indices {
+		targets[x.To] = true
+	}
+	seen := map[string]map[string]*metadata{}
+	writers := map[string]string{}
+	for _, x := range p.Indices {
+		if x.Action == "skip" || x.Action == "merge" {
+			continue
+		}
+		for alias, def := range x.make.aliases {
+			if targets[alias] {
+				return fmt.Errorf("index %s: its alias %q is the name of an index that is restored", x.To, alias)
+			}
+			found, ok := seen[alias]
+			if !ok {
+				var err error
+				if found, err = resolve(ctx, p.c, alias); err != nil {
+					return fmt.Errorf("alias %s: %w", alias, err)
+				}
+				seen[alias] = found
+			}
+			if _, isIndex := found[alias]; isIndex {
+				return fmt.Errorf("index %s: its alias %q is the name of an index in the cluster: %w", x.To, alias, fs.ErrExist)
+			}
+			if !writes(def) {
+				continue
+			}
+			if w, ok := writers[alias]; ok {
+				return fmt.Errorf("alias %s: indices %s and %s would both be its write index", alias, w, x.To)
+			}
+			writers[alias] = x.To
+			for name, m := range found {
+				if !targets[name] && writes(m.aliases[alias]) {
+					return fmt.Errorf("index %s: alias %q has a write index in the cluster already: %s", x.To, alias, name)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func writes(alias json.RawMessage) bool {
+	var a struct {
+		Write bool `json:"is_write_index"`
+	}
+	return json.Unmarshal(alias, &a) == nil && a.Write
+}
+
+// random returns text that makes names unique.
+func random() string { return strings.ToLower(rand.Text()[:10]) }
+
+// String lists what the plan does, an index a line.
+func (p *Plan) String() string {
+	var b strings.Builder
+	var docs int64
+	for _, x := range p.Indices {
+		fmt.Fprintf(&b, "%-8s %s", x.Action, x.To)
+		if x.From != x.To {
+			fmt.Fprintf(&b, " (from %s)", x.From)
+		}
+		fmt.Fprintf(&b, ": %d documents", x.Docs)
+		if x.Action != "skip" {
+			docs += x.Docs
+		}
+		if len(x.Removed) > 0 {
+			short := make([]string, len(x.Removed))
+			for i, r := range x.Removed {
+				short[i], _, _ = strings.Cut(r, ":")
+			}
+			fmt.Fprintf(&b, "; not restored: %s", strings.Join(short, ", "))
+		}
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "%d indices, %d documents to load\n", len(p.Indices), docs)
+	return b.String()
+}

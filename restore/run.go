@@ -1,0 +1,350 @@
+package restore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"iter"
+	"maps"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
+)
+
+// Run carries the plan out, index after index, and stops at the first error, which names the index. Indices done before are
+// complete. The Result is never nil.
+func (p *Plan) Run(ctx context.Context) (*Result, error) {
+	start := time.Now()
+	r := &Result{}
+	var docs int64
+	for _, x := range p.Indices {
+		if x.Action != "skip" {
+			docs += x.Docs
+		}
+	}
+	t := newTracker(p.o.Progress, len(p.Indices), docs)
+	defer t.done()
+	defer func() { r.Duration = time.Since(start) }()
+	for i := range p.Indices {
+		x := &p.Indices[i]
+		if x.Action == "skip" {
+			r.Skipped++
+		} else {
+			if err := p.restore(ctx, x, r, t); err != nil {
+				return r, fmt.Errorf("restore: index %s: %w", x.To, err)
+			}
+			r.Indices++
+		}
+		t.update(func(q *Progress) { q.Index, q.IndicesDone = x.To, q.IndicesDone+1 })
+	}
+	return r, nil
+}
+
+func (p *Plan) restore(ctx context.Context, x *PlannedIndex, r *Result, t *tracker) error {
+	switch x.Action {
+	case "merge":
+		_, err := p.load(ctx, x, x.To, false, r, t)
+		if err != nil {
+			return err
+		}
+		return p.refresh(ctx, x.To)
+	case "replace":
+		return p.replace(ctx, x, r, t)
+	}
+	ix, err := p.build(ctx, x, x.To, r, t)
+	if err == nil {
+		err = p.finish(ctx, x, ix)
+	}
+	if err != nil {
+		return p.discard(ctx, ix, err)
+	}
+	return nil
+}
+
+// made is an index that this run created.
+type made struct {
+	name, uuid, mark string
+	extra            map[string]json.RawMessage // settings that a template of the cluster added, nulled
+}
+
+// build creates an index and loads it. When it returns nil the index holds every document. A made that is not nil is to be
+// discarded after an error.
+func (p *Plan) build(ctx context.Context, x *PlannedIndex, name string, r *Result, t *tracker) (*made, error) {
+	ix, err := p.create(ctx, x, name)
+	if err != nil {
+		return ix, fmt.Errorf("create: %w", err)
+	}
+	s, err := p.load(ctx, x, name, true, r, t)
+	if err != nil {
+		return ix, err
+	}
+	n, err := p.count(ctx, name)
+	if err != nil {
+		return ix, err
+	}
+	if n != x.Docs {
+		err := fmt.Errorf("it holds %d documents after loading %d", n, x.Docs)
+		if k := s.overwrote.Load(); k > 0 {
+			err = fmt.Errorf("%w: %d ids existed already", err, k)
+		}
+		return ix, err
+	}
+	return ix, nil
+}
+
+// create makes the index, and takes away what a template added to it that would get in the way.
+func (p *Plan) create(ctx context.Context, x *PlannedIndex, name string) (*made, error) {
+	ix := &made{name: name, mark: UnfinishedPrefix + random(), extra: map[string]json.RawMessage{}}
+	body, err := x.make.body(ix.mark)
+	if err != nil {
+		return nil, err
+	}
+	path := "/" + elastic.PathEscape(name)
+	// A connection that broke may have left the index behind: then the alias tells that it is ours. So too after a broken
+	// last attempt, which is why every error but a clear refusal looks.
+	_, cerr := p.c.Do(ctx, elastic.Request{Method: "PUT", Path: path, Body: body})
+	lctx, cancel := detached(ctx)
+	defer cancel()
+	there, err := lookup(lctx, p.c, name)
+	if err != nil || there == nil || there.aliases[ix.mark] == nil {
+		if cerr == nil {
+			cerr = errors.Join(errors.New("the index is not there, or another one is"), err)
+		}
+		return nil, cerr
+	}
+	ix.uuid = there.text("uuid")
+	if cerr != nil && !errors.Is(cerr, fs.ErrExist) {
+		return ix, cerr
+	}
+	var actions []any
+	for alias := range there.aliases {
+		if alias != ix.mark {
+			actions = append(actions, map[string]any{"remove": map[string]string{"index": name, "alias": alias}})
+		}
+	}
+	if len(actions) > 0 {
+		if err := p.putAliases(ctx, actions); err != nil {
+			return ix, err
+		}
+	}
+	for s := range there.settings {
+		_, wanted := x.make.later["index."+s]
+		if strings.HasPrefix(s, "blocks.") {
+			ix.extra["index."+s] = null
+		} else if elastic.Match(deferred, s) && !wanted && s != "number_of_replicas" && s != "routing.allocation.include._tier_preference" {
+			ix.extra["index."+s] = null
+		}
+	}
+	if len(ix.extra) > 0 {
+		return ix, p.putSettings(ctx, name, ix.extra)
+	}
+	return ix, nil
+}
+
+// load sends all shards of an index. Everything is acknowledged when it returns nil.
+func (p *Plan) load(ctx context.Context, x *PlannedIndex, name string, fresh bool, r *Result, t *tracker) (*sender, error) {
+	s := newSender(p.es, &p.o, fresh)
+	s.progress = func(_ string, docs, bytes int64) { t.docs(x.To, docs, bytes) }
+	var sources []iter.Seq2[Document, error]
+	var docs int64
+	for i := range x.index.Shards {
+		sh := &x.index.Shards[i]
+		docs += sh.Docs
+		sources = append(sources, shardDocuments(ctx, p.src, x.From, sh, name))
+	}
+	if docs != x.Docs {
+		return s, fmt.Errorf("manifest: %w: %d documents, its shards hold %d", ErrDamaged, x.Docs, docs)
+	}
+	err := s.load(ctx, sources)
+	s.addTo(r)
+	// A refusal tells more than what it led to.
+	if refused := s.rej.err(); refused != nil {
+		return s, errors.Join(refused, err)
+	}
+	return s, err
+}
+
+func (p *Plan) refresh(ctx context.Context, index string) error { return refresh(ctx, p.c, index) }
+
+// refresh makes everything written visible, on all copies.
+func refresh(ctx context.Context, c *elastic.Client, index string) error {
+	return c.Attempts(ctx, func(ctx context.Context) error {
+		return sharded(ctx, c, elastic.Request{Method: "POST", Path: "/" + elastic.PathEscape(index) + "/_refresh"}, nil)
+	})
+}
+
+// sharded sends a request that every shard answers. A failed shard is an error that can be retried.
+func sharded(ctx context.Context, c *elastic.Client, r elastic.Request, out any) error {
+	res, err := c.Do(ctx, r)
+	if err != nil {
+		return err
+	}
+	var w struct {
+		Shards *struct{ Failed int } `json:"_shards"`
+	}
+	if err := json.Unmarshal(res.Body, &w); err != nil {
+		return fmt.Errorf("%s %s: %w", r.Method, r.Path, err)
+	}
+	if w.Shards == nil || w.Shards.Failed > 0 {
+		return &elastic.PartialError{What: r.Method + " " + r.Path, Reason: "shards failed"}
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(res.Body, out)
+}
+
+// count refreshes an index and counts its documents.
+func (p *Plan) count(ctx context.Context, index string) (int64, error) {
+	if err := p.refresh(ctx, index); err != nil {
+		return 0, err
+	}
+	var out struct{ Count *int64 }
+	err := p.c.Attempts(ctx, func(ctx context.Context) error {
+		return sharded(ctx, p.c, elastic.Request{Method: "GET", Path: "/" + elastic.PathEscape(index) + "/_count"}, &out)
+	})
+	if err == nil && out.Count == nil {
+		err = errors.New("count: the answer has none")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return *out.Count, nil
+}
+
+// finish puts what was set aside: settings, then aliases and with them the end of the unfinished state, then blocks, which would
+// forbid the others.
+func (p *Plan) finish(ctx context.Context, x *PlannedIndex, ix *made) error {
+	if err := p.putSettings(ctx, x.To, x.make.later); err != nil {
+		return fmt.Errorf("put settings back: %w", err)
+	}
+	var actions []any
+	for alias, def := range x.make.aliases {
+		add := map[string]any{}
+		if err := json.Unmarshal(def, &struct{}{}); err != nil {
+			return fmt.Errorf("alias %s: %w", alias, err)
+		}
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal(def, &fields); err != nil {
+			return fmt.Errorf("alias %s: %w", alias, err)
+		}
+		for k, v := range fields {
+			add[k] = v
+		}
+		add["index"], add["alias"] = x.To, alias
+		actions = append(actions, map[string]any{"add": add})
+	}
+	actions = append(actions, map[string]any{"remove": map[string]any{"index": x.To, "alias": ix.mark}})
+	if err := p.putAliases(ctx, actions); err != nil && !p.marked(ctx, x, ix, err) {
+		return fmt.Errorf("put aliases: %w", err)
+	}
+	if len(x.make.blocks) > 0 {
+		if err := p.putSettings(ctx, x.To, x.make.blocks); err != nil {
+			return fmt.Errorf("put blocks back: %w", err)
+		}
+	}
+	return nil
+}
+
+// marked reports whether the aliases were put in spite of err: a repeated request finds the mark gone.
+func (p *Plan) marked(ctx context.Context, x *PlannedIndex, ix *made, err error) bool {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	there, lerr := lookup(ctx, p.c, x.To)
+	if lerr != nil || there == nil || there.text("uuid") != ix.uuid || there.aliases[ix.mark] != nil {
+		return false
+	}
+	for alias := range x.make.aliases {
+		if there.aliases[alias] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *Plan) putAliases(ctx context.Context, actions []any) error {
+	body, err := json.Marshal(map[string]any{"actions": actions})
+	if err != nil {
+		return err
+	}
+	return p.acknowledged(ctx, elastic.Request{Method: "POST", Path: "/_aliases", Body: body})
+}
+
+func (p *Plan) putSettings(ctx context.Context, index string, settings map[string]json.RawMessage) error {
+	if len(settings) == 0 {
+		return nil
+	}
+	body, err := json.Marshal(maps.Clone(settings))
+	if err != nil {
+		return err
+	}
+	return p.acknowledged(ctx, elastic.Request{Method: "PUT", Path: "/" + elastic.PathEscape(index) + "/_settings", Body: body})
+}
+
+// acknowledged sends a change of the cluster state. One that not every node confirmed in time is an error.
+func (p *Plan) acknowledged(ctx context.Context, r elastic.Request) error {
+	var out struct{ Acknowledged bool }
+	if r.Query == nil {
+		r.Query = url.Values{}
+	}
+	r.Query.Set("timeout", "60s")
+	if err := p.c.JSON(ctx, r, &out); err != nil {
+		return err
+	}
+	if !out.Acknowledged {
+		return fmt.Errorf("%s %s: not acknowledged within 60 s", r.Method, r.Path)
+	}
+	return nil
+}
+
+// detached is for what must be tidied up, also when ctx has ended.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+}
+
+// discard deletes an index that this run made and did not complete, and only that. It returns the cause, and what became of
+// the index.
+func (p *Plan) discard(ctx context.Context, ix *made, cause error) error {
+	if ix == nil {
+		return cause
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	err := p.remove(ctx, ix)
+	if err != nil {
+		return fmt.Errorf("%w (the unfinished index %s could not be deleted: %v)", cause, ix.name, err)
+	}
+	return fmt.Errorf("%w (the unfinished index %s was deleted again)", cause, ix.name)
+}
+
+// remove deletes ix, if it is still the index of that name.
+func (p *Plan) remove(ctx context.Context, ix *made) error {
+	there, err := lookup(ctx, p.c, ix.name)
+	if err != nil || there == nil {
+		return err
+	}
+	if there.text("uuid") != ix.uuid {
+		return errors.New("another index has its name now")
+	}
+	if there.blocked("read_only", "metadata") != "" {
+		err := p.putSettings(ctx, ix.name, map[string]json.RawMessage{"index.blocks.read_only": null, "index.blocks.metadata": null})
+		if err != nil {
+			return err
+		}
+	}
+	return p.delete(ctx, ix.name)
+}
+
+// delete deletes an index; that it is gone already is no error.
+func (p *Plan) delete(ctx context.Context, name string) error {
+	err := p.acknowledged(ctx, elastic.Request{Method: "DELETE", Path: "/" + elastic.PathEscape(name)})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
