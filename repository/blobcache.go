@@ -22,6 +22,7 @@ type cachedBlob struct {
 	once sync.Once
 	p    []byte
 	err  error
+	size int // of p, 0 until it is read; under the cache's lock
 }
 
 // blob reads a data blob through the cache. The caller must not change it.
@@ -49,7 +50,8 @@ func (f *snapshotFS) blob(id ID) ([]byte, error) {
 			delete(c.m, id)
 			return
 		}
-		c.held += len(b.p)
+		b.size = len(b.p)
+		c.held += b.size
 		c.evict(e)
 	})
 	return b.p, b.err
@@ -59,8 +61,8 @@ func (f *snapshotFS) blob(id ID) ([]byte, error) {
 func (c *blobCache) evict(keep *list.Element) {
 	for e := c.recent.Back(); e != nil && c.held > c.limit; {
 		next := e.Prev()
-		if b := e.Value.(*cachedBlob); e != keep && b.p != nil {
-			c.held -= len(b.p)
+		if b := e.Value.(*cachedBlob); e != keep && b.size > 0 {
+			c.held -= b.size
 			c.recent.Remove(e)
 			delete(c.m, b.id)
 		}

@@ -1,0 +1,159 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/escrow-backup/escrow/internal/index"
+	"github.com/escrow-backup/escrow/repository/backend"
+)
+
+// ProblemKind says what is wrong.
+type ProblemKind string
+
+// The kinds of problems.
+const (
+	KeyDamaged      ProblemKind = "key damaged"             // a key file is not what was written
+	IndexDamaged    ProblemKind = "index damaged"           // an index file cannot be read
+	IndexWrong      ProblemKind = "index wrong"             // entries of a pack overlap, leave gaps, or differ from its header
+	PackMissing     ProblemKind = "pack missing"            // an index names it
+	PackSize        ProblemKind = "pack has the wrong size" // truncated, or longer than its blobs
+	PackDamaged     ProblemKind = "pack damaged"            // its SHA-256 is not its name, or its header cannot be read
+	PackUnreadable  ProblemKind = "pack unreadable"         // the backend fails
+	PackUnindexed   ProblemKind = "pack in no index"        // harmless: left by a run that was killed
+	BlobDamaged     ProblemKind = "blob damaged"            // it does not decrypt, decompress, or hash to its name
+	BlobMissing     ProblemKind = "blob missing"            // a tree or snapshot needs it, no index names it
+	SnapshotDamaged ProblemKind = "snapshot damaged"        // it cannot be read
+	TreeDamaged     ProblemKind = "tree damaged"            // it cannot be read, or what it says cannot be
+	FileSizeWrong   ProblemKind = "file has the wrong size" // its blobs have another length than its tree says
+)
+
+// Harmless reports whether nothing is lost: all snapshots can be restored in spite of it.
+func (k ProblemKind) Harmless() bool { return k == PackUnindexed }
+
+// Problem is one thing that Check found; nothing is repaired.
+type Problem struct {
+	Kind     ProblemKind
+	Handle   backend.Handle // the file concerned, if one is
+	Blob     ID             // the blob concerned, if one is
+	Snapshot ID             // a snapshot that it concerns, if known; there may be more
+	Path     string         // in Snapshot, if known
+	Err      error          // the details
+}
+
+// String gives the problem on one line.
+func (p Problem) String() string {
+	s := string(p.Kind)
+	if p.Handle.Type != 0 {
+		s += ": " + p.Handle.String()
+	}
+	if p.Blob != (ID{}) {
+		s += ": blob " + p.Blob.String()
+	}
+	if p.Snapshot != (ID{}) {
+		s += fmt.Sprintf(": snapshot %s: /%s", p.Snapshot.Short(), p.Path)
+	}
+	if p.Err != nil {
+		s += ": " + p.Err.Error()
+	}
+	return s
+}
+
+// CheckOptions of a check; nil and the zero value work.
+type CheckOptions struct {
+	// ReadData reads every pack as a whole and proves that every blob can be restored. Without it, Check proves that all
+	// that the snapshots need is named by an index and that the packs are there and have the right sizes.
+	ReadData bool
+}
+
+// Check looks for damage: files that are missing, truncated, changed or foreign, and snapshots whose trees or blobs are
+// not there. It yields each problem that it finds, and an error only if it cannot go on: then it stops. It holds a shared
+// lock.
+func (r *Repo) Check(ctx context.Context, o *CheckOptions) iter.Seq2[Problem, error] {
+	var opt CheckOptions
+	if o != nil {
+		opt = *o
+	}
+	return func(yield func(Problem, error) bool) {
+		if err := r.check(ctx, opt, yield); err != nil {
+			yield(Problem{}, fmt.Errorf("check repository: %w", err))
+		}
+	}
+}
+
+// checker is one run of Check.
+type checker struct {
+	r     *Repo
+	packs map[ID]int64 // size of the stored ones
+	ix    *index.Index
+
+	problems chan<- Problem
+}
+
+// report passes a problem on. It is called from several goroutines.
+func (c *checker) report(ctx context.Context, p Problem) {
+	select {
+	case c.problems <- p:
+	case <-ctx.Done():
+	}
+}
+
+func (r *Repo) check(ctx context.Context, opt CheckOptions, yield func(Problem, error) bool) error {
+	if !r.opt.NoLock {
+		lctx, unlock, err := r.lock(ctx, false)
+		if err != nil {
+			return err
+		}
+		ctx = lctx
+		defer func() {
+			if err := unlock(); err != nil {
+				r.opt.Logger.Warn("lock could not be removed", "error", err)
+			}
+		}()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// The caller's function must run in the caller's goroutine.
+	problems := make(chan Problem)
+	c := &checker{r: r, packs: map[ID]int64{}, ix: &index.Index{}, problems: problems}
+	failed := make(chan error, 1)
+	go func() {
+		failed <- c.run(ctx, opt)
+		close(problems)
+	}()
+	// If the caller's function panics, the goroutine must not stay.
+	defer func() {
+		cancel()
+		for range problems {
+		}
+	}()
+	stopped := false
+	for p := range problems {
+		if !stopped && !yield(p, nil) {
+			stopped = true
+			cancel()
+		}
+	}
+	err := <-failed
+	if stopped {
+		return nil
+	}
+	return err
+}
+
+func (c *checker) run(ctx context.Context, opt CheckOptions) error {
+	steps := []func(context.Context) error{c.keys, c.indexes, c.structure, c.snapshots}
+	if opt.ReadData {
+		steps = append(steps, c.data)
+	}
+	for _, step := range steps {
+		if err := step(ctx); err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
