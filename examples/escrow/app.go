@@ -26,7 +26,8 @@ func (e *usageError) Error() string { return e.msg }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
 
-// errOmitted ends a command that did its work and named what it had to leave out.
+// errOmitted ends a command that did its work and named what it had to leave out. It is never wrapped: with another error
+// beside it, the command has failed.
 var errOmitted = errors.New("something was omitted")
 
 // app is one run of the program.
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string, env func(string) string, stdin io.R
 	started := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
 	cmd, err := root.ExecuteContextC(ctx)
-	if err == nil || errors.Is(err, errOmitted) {
+	if err == nil || err == errOmitted {
 		if werr := a.out.Err(); werr != nil {
 			err = fmt.Errorf("write to standard output: %w", werr)
 		}

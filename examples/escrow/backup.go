@@ -50,7 +50,7 @@ With --quiet and without --json it prints the snapshot's id alone.`,
 			}
 			return a.withRepo(ctx, func(repo *repository.Repo) error {
 				m := a.meter("backup")
-				o.Progress = m.backup
+				o.Progress, o.Retries = m.backup, es.tries()
 				res, err := backup.Run(ctx, client, repo, o)
 				m.close()
 				if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,12 +15,16 @@ type problem struct {
 	Kind        string `json:"kind"`
 	Subject     string `json:"subject"`
 	Blob        string `json:"blob"`
+	Snapshot    string `json:"snapshot"`
+	Path        string `json:"path"`
+	Harmless    bool   `json:"harmless"`
 	Error       string `json:"error"`
 }
 
 type checkSummary struct {
 	MessageType     string  `json:"message_type"`
 	Problems        int     `json:"problems"`
+	Harmless        int     `json:"harmless"`
 	ReadData        bool    `json:"read_data"`
 	DurationSeconds float64 `json:"duration_seconds"`
 }
@@ -30,23 +35,28 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check that the repository is whole",
 		Long: `check looks for missing and damaged files in the repository; with --read-data it reads, decrypts and hashes every byte. It
-repairs nothing. The exit code is 1 if there is a problem.
+repairs nothing. The exit code is 1 if there is a problem, other than a harmless one: a pack that a killed run left.
 
-JSON: one {"message_type":"problem","kind":...,"subject":...,"blob":...,"error":...} a problem; last line
-{"message_type":"summary","problems":n,"read_data":b,"duration_seconds":x}.`,
+JSON: one {"message_type":"problem","kind":...,"subject":...,"blob":...,"snapshot":...,"path":...,"harmless":b,"error":...} a
+problem; last line {"message_type":"summary","problems":n,"harmless":n,"read_data":b,"duration_seconds":x}. "problems" does
+not count the harmless ones.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			return a.withRepo(ctx, func(repo *repository.Repo) error {
-				began, problems := time.Now(), 0
+				began, problems, harmless := time.Now(), 0, 0
 				for p, err := range repo.Check(ctx, &o) {
 					if err != nil {
 						return err
 					}
-					problems++
+					if p.Kind.Harmless() {
+						harmless++
+					} else {
+						problems++
+					}
 					a.problem(p)
 				}
-				a.out.object(checkSummary{"summary", problems, o.ReadData, time.Since(began).Seconds()})
+				a.out.object(checkSummary{"summary", problems, harmless, o.ReadData, time.Since(began).Seconds()})
 				if problems > 0 {
 					return fmt.Errorf("check repository %.8s: %s found", repo.ID(),
 						count(int64(problems), "problem", "problems"))
@@ -63,14 +73,23 @@ JSON: one {"message_type":"problem","kind":...,"subject":...,"blob":...,"error":
 }
 
 func (a *app) problem(p repository.Problem) {
-	o := problem{MessageType: "problem", Kind: fmt.Sprint(p.Kind), Subject: p.Handle.String(), Error: p.Err.Error()}
+	o := problem{MessageType: "problem", Kind: string(p.Kind), Path: p.Path, Harmless: p.Kind.Harmless()}
+	if p.Handle.Type != 0 {
+		o.Subject = p.Handle.String()
+	}
 	if p.Blob != (repository.ID{}) {
 		o.Blob = p.Blob.String()
 	}
-	a.out.object(o)
-	if o.Blob != "" {
-		a.out.textf("%s: %s: blob %s: %s\n", o.Kind, o.Subject, o.Blob, oneLine(p.Err))
-		return
+	if p.Snapshot != (repository.ID{}) {
+		o.Snapshot = p.Snapshot.String()
 	}
-	a.out.textf("%s: %s: %s\n", o.Kind, o.Subject, oneLine(p.Err))
+	if p.Err != nil {
+		o.Error = oneLine(p.Err)
+	}
+	a.out.object(o)
+	mark := "problem"
+	if o.Harmless {
+		mark = "harmless"
+	}
+	a.out.textf("%s: %s\n", mark, strings.ReplaceAll(p.String(), "\n", "; "))
 }

@@ -277,7 +277,7 @@ func TestCheck(t *testing.T) {
 	require.Equal(t, "no problems found\n", s.ok("check", "--read-data"))
 	got := s.objects(exitDone, "check")
 	require.Len(t, got, 1)
-	require.ElementsMatch(t, []string{"message_type", "problems", "read_data", "duration_seconds"}, keys(got[0]))
+	require.ElementsMatch(t, []string{"message_type", "problems", "harmless", "read_data", "duration_seconds"}, keys(got[0]))
 
 	packs, err := filepath.Glob(filepath.Join(s.repo(), "data", "*", "*"))
 	require.NoError(t, err)
@@ -291,7 +291,8 @@ func TestCheck(t *testing.T) {
 	}
 	bad := s.objects(exitFailed, "check", "--read-data")
 	require.Greater(t, len(bad), 1)
-	require.ElementsMatch(t, []string{"message_type", "kind", "subject", "blob", "error"}, keys(bad[0]))
+	require.ElementsMatch(t, []string{"message_type", "kind", "subject", "blob", "snapshot", "path", "harmless",
+		"error"}, keys(bad[0]))
 	s.fails(exitFailed, []string{"check repository", "found"}, "check", "--read-data")
 }
 
@@ -304,7 +305,7 @@ func TestFailuresAreOneLine(t *testing.T) {
 	s.fails(exitFailed, []string{s.repo(), "exist"}, "init")
 	s.fails(exitFailed, []string{"latest"}, "restore", "--es", server.URL) // no snapshot yet
 	s.fails(exitFailed, []string{"no-such-index"}, "backup", "--es", server.URL, "--index", "no-such-index")
-	s.fails(exitFailed, []string{"127.0.0.1:1"}, "backup", "--es", "http://127.0.0.1:1")
+	s.fails(exitFailed, []string{"127.0.0.1:1"}, "backup", "--es", "http://127.0.0.1:1", "--retries", "0")
 	require.Contains(t, s.ok("snapshots"), "0 snapshots")
 
 	s.env["ES_PASSWORD"] = esPassword + "x"
@@ -344,11 +345,44 @@ func TestCredentialsInTheURL(t *testing.T) {
 	host := strings.TrimPrefix(server.URL, "http://")
 	s.ok("backup", "--es", "http://elastic:"+esPassword+"@"+host)
 	s.fails(exitFailed, []string{"401"}, "backup", "--es", "http://elasti:"+esPassword+"@"+host)
-	s.fails(exitFailed, []string{"127.0.0.1:1"}, "backup", "--es", "http://elastic:"+esPassword+"@127.0.0.1:1")
+	s.fails(exitFailed, []string{"127.0.0.1:1"}, "backup", "--es", "http://elastic:"+esPassword+"@127.0.0.1:1", "--retries", "0")
 	for _, bad := range []string{"http://elastic:" + esPassword + "@[::1", "http://elastic:" + esPassword + "@ho st/", "ftp://a:" +
 		esPassword + "@host", "elastic:" + esPassword + "@host:9200"} {
 		s.fails(exitUsage, []string{"--es"}, "backup", "--es", bad)
 	}
+}
+
+func TestAppBinding(t *testing.T) {
+	s := newShell(t)
+	server, _ := s.cluster()
+	delete(s.env, "ES_USERNAME")
+	delete(s.env, "ES_PASSWORD")
+	s.ok("init")
+	dir := t.TempDir()
+	binding := filepath.Join(dir, "binding.yaml")
+	write := func(name, text string) {
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o700))
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	}
+	write(binding, `apiVersion: appcatalog.appscode.com/v1alpha1
+kind: AppBinding
+metadata: {name: shop, namespace: demo}
+spec:
+  type: kubedb.com/elasticsearch
+  clientConfig: {url: "`+server.URL+`"}
+  secret: {name: shop-auth}
+`)
+	s.fails(exitFailed, []string{"shop-auth"}, "backup", "--appbinding", binding)
+	s.fails(exitFailed, []string{"shop-auth"}, "backup", "--appbinding", binding, "--secrets", dir)
+	write(filepath.Join(dir, "demo", "shop-auth", "username"), "elastic")
+	write(filepath.Join(dir, "demo", "shop-auth", "password"), esPassword)
+	s.ok("backup", "--appbinding", binding, "--secrets", dir)
+	s.ok("verify", "--appbinding", binding, "--secrets", dir)
+	write(filepath.Join(dir, "demo", "shop-auth", "password"), esPassword+"x")
+	s.fails(exitFailed, []string{"401"}, "backup", "--appbinding", binding, "--secrets", dir)
+	write(binding, "kind: Pod\n")
+	s.fails(exitFailed, []string{binding}, "backup", "--appbinding", binding)
+	s.fails(exitFailed, []string{"--appbinding"}, "backup", "--appbinding", filepath.Join(dir, "none"))
 }
 
 func TestTLS(t *testing.T) {

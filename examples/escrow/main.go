@@ -37,14 +37,14 @@
 //	snapshot     snapshots: snapshot_id, short_id, time, hostname, username, tags, paths, parent, tree,
 //	             bytes
 //	node         ls: path, type ("file" or "dir"), size
-//	problem      check: kind, subject, blob, error
+//	problem      check: kind, subject, blob, snapshot, path, harmless, error
 //	summary      the last line of
 //	             backup: snapshot_id, parent, indices, documents, documents_read, bytes, bytes_added, segments,
 //	               segments_reused, duration_seconds, warnings, omitted (what, why)
 //	             restore: snapshot_id, dry_run, indices, skipped, documents, bytes, rejected, retried,
 //	               duration_seconds, omitted
 //	             verify: snapshot_id, identical, indices_checked, indices_differing, documents, duration_seconds, omitted
-//	             check: problems, read_data, duration_seconds
+//	             check: problems, harmless, read_data, duration_seconds
 //
 // cat prints the stored JSON itself, and dump the bytes of a file, with and without --json.
 package main

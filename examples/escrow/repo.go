@@ -67,8 +67,20 @@ func (a *app) withBackend(ctx context.Context, fn func(backend.Backend, reposito
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.Close()) }()
+	defer func() { err = closed(err, b.Close()) }()
 	return fn(b, pw)
+}
+
+// closed is the outcome of work that was done with something, and of closing that.
+func closed(err, closing error) error {
+	switch {
+	case closing == nil:
+		return err
+	case err == nil || err == errOmitted:
+		return closing
+	default:
+		return errors.Join(err, closing)
+	}
 }
 
 // withRepo opens the repository, and closes it after fn, which removes its lock, however fn ends.
@@ -83,7 +95,7 @@ func (a *app) withRepo(ctx context.Context, fn func(*repository.Repo) error) err
 		if err != nil {
 			return fmt.Errorf("repository %s: %w", a.repoURL, err)
 		}
-		defer func() { err = errors.Join(err, repo.Close()) }()
+		defer func() { err = closed(err, repo.Close()) }()
 		return fn(repo)
 	})
 }

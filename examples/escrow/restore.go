@@ -113,7 +113,7 @@ With --quiet and without --json it prints nothing but what was refused or omitte
 			return a.withSnapshot(ctx, s.snapshot, func(sn *repository.Snapshot, files fs.FS) error {
 				m := a.meter("restore")
 				defer m.close()
-				s.o.Progress = m.restore
+				s.o.Progress, s.o.Retries = m.restore, es.tries()
 				s.o.Rejected = a.rejected()
 				plan, err := restore.NewPlan(ctx, files, client, &s.o)
 				if err != nil {

@@ -71,7 +71,7 @@ last line {"message_type":"summary","snapshot_id":...,"identical":b,"indices_che
 				}
 				m := a.meter("verify")
 				defer m.close()
-				s.o.Progress = m.restore
+				s.o.Progress, s.o.Retries = m.restore, es.tries()
 				began := time.Now()
 				diff, err := restore.Verify(ctx, files, client, &s.o)
 				if err != nil {

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/elastic/go-elasticsearch/v8"
 	"github.com/elastic/go-elasticsearch/v8/esapi"
 
+	"github.com/escrow-backup/escrow/appbinding"
 	"github.com/escrow-backup/escrow/estest"
 	"github.com/escrow-backup/escrow/restore"
 )
@@ -134,11 +134,11 @@ func (d *demo) connect(ctx context.Context) (stop func() error, err error) {
 	}
 	// A random number, so that two runs do not meet in one cluster.
 	d.prefix = fmt.Sprintf("escrow-quickstart-%08x-", rand.Uint32())
-	d.es, err = elasticsearch.NewClient(elasticsearch.Config{
-		Addresses: []string{d.url}, Username: d.env("ES_USERNAME"), Password: d.env("ES_PASSWORD"), APIKey: d.env("ES_API_KEY"),
-	})
+	d.es, err = appbinding.Config{
+		URL: d.url, Username: d.env("ES_USERNAME"), Password: d.env("ES_PASSWORD"), APIKey: d.env("ES_API_KEY"),
+	}.Connect(ctx, nil)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: the URL is not valid", redacted(d.url)) // the cause may quote a password in it
+		return nil, err
 	}
 	return func() error { return d.cleanup(ctx) }, nil
 }

@@ -126,7 +126,7 @@ func TestErrors(t *testing.T) {
 		{2, "flag provided but not defined", []string{"-frobnicate"}},
 		{2, "no arguments wanted", []string{"surplus"}},
 		{1, "127.0.0.1:1", []string{"-elasticsearch", "http://elastic:very-secret@127.0.0.1:1"}},
-		{1, "not valid", []string{"-elasticsearch", "http://elastic:very-secret@[::1"}},
+		{1, "is not a URL", []string{"-elasticsearch", "http://elastic:very-secret@[::1"}},
 	} {
 		var stdout, stderr bytes.Buffer
 		require.Equal(t, c.code, run(t.Context(), c.args, noEnv, &stdout, &stderr))
