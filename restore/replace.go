@@ -92,7 +92,11 @@ func (p *Plan) clone(ctx context.Context, x *PlannedIndex, temp *made) (*made, e
 		return nil, errors.Join(errors.New("another index has taken its name meanwhile"), cerr)
 	}
 	ix.uuid = there.text("uuid")
-	return ix, p.active(ctx, x.To)
+	if err := p.active(ctx, x.To); err != nil {
+		return nil, err
+	}
+	// The null above leaves the setting behind with no value.
+	return ix, p.putSettings(ctx, x.To, map[string]json.RawMessage{"index.blocks.write": null})
 }
 
 // active waits until every primary of an index without replicas is allocated.
