@@ -1,0 +1,255 @@
+package estest
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+func aliasClash(name string) *esError {
+	return &esError{status: 400, kind: "invalid_alias_name_exception",
+		reason: "Invalid alias name [" + name + "]: an index or data stream exists with the same name as the alias", extra: obj{"index_uuid", "_na_", "index", name}}
+}
+
+// aliasOf is what the server shows of an alias definition: routing stands for both kinds.
+func aliasOf(m map[string]any) map[string]any {
+	o := map[string]any{}
+	for _, k := range []string{"filter", "index_routing", "search_routing", "is_write_index", "is_hidden"} {
+		if v := m[k]; v != nil {
+			o[k] = clone(v)
+		}
+	}
+	if v := m["routing"]; v != nil {
+		for _, k := range []string{"index_routing", "search_routing"} {
+			if o[k] == nil {
+				o[k] = v
+			}
+		}
+	}
+	return o
+}
+
+func (h *Handler) getAlias(r *request, target, names string) (*reply, *esError) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list, e := h.expand(r, target, "open,closed,hidden")
+	if e != nil {
+		return nil, e
+	}
+	out, found := obj{}, false
+	for _, ix := range list {
+		if e := ix.blocked("metadata"); e != nil {
+			return nil, e
+		}
+		as := map[string]any{}
+		for a, v := range ix.aliases {
+			if names == "" || matchAny(names, a) {
+				as[a] = clone(v)
+				found = true
+			}
+		}
+		if names == "" || len(as) > 0 {
+			out = append(out, ix.name, obj{"aliases", as})
+		}
+	}
+	if !found && names != "" && !strings.Contains(names, "*") {
+		return nil, &esError{status: 404, message: true, reason: "alias [" + names + "] missing"}
+	}
+	return &reply{status: 200, v: out}, nil
+}
+
+func matchAny(patterns, s string) bool {
+	for p := range strings.SplitSeq(patterns, ",") {
+		if p == "_all" || match(p, s) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *Handler) addAlias(r *request, target, name string, def map[string]any) *esError {
+	list, e := h.expand(r, target, "open,closed,hidden")
+	if e != nil {
+		return e
+	}
+	if e := checkName(name); e != nil {
+		return e
+	}
+	if h.indices[name] != nil {
+		return aliasClash(name)
+	}
+	for _, ix := range list {
+		if e := ix.blocked("metadata_write"); e != nil {
+			return e
+		}
+		if w, _ := def["is_write_index"].(bool); w {
+			for _, other := range h.indices {
+				if ow, _ := other.aliases[name]["is_write_index"].(bool); ow && other != ix {
+					return &esError{status: 500, kind: "illegal_state_exception",
+						reason: "alias [" + name + "] has more than one write index [" + other.name + "," + ix.name + "]"}
+				}
+			}
+		}
+	}
+	for _, ix := range list {
+		ix.aliases[name] = aliasOf(def)
+		ix.version++
+	}
+	return nil
+}
+
+func (h *Handler) removeAlias(r *request, target, names string) *esError {
+	list, e := h.expand(r, target, "open,closed,hidden")
+	if e != nil {
+		return e
+	}
+	found := false
+	for _, ix := range list {
+		if e := ix.blocked("metadata_write"); e != nil {
+			return e
+		}
+		for a := range ix.aliases {
+			if matchAny(names, a) {
+				delete(ix.aliases, a)
+				ix.version++
+				found = true
+			}
+		}
+	}
+	if !found {
+		return &esError{status: 404, kind: "aliases_not_found_exception", reason: "aliases [" + names + "] missing",
+			extra: obj{"resource.type", "aliases", "resource.id", names}}
+	}
+	return nil
+}
+
+func (h *Handler) putAlias(r *request, target, name string) (*reply, *esError) {
+	body, e := bodyObject(r.body)
+	if e != nil {
+		return nil, e
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.addAlias(r, target, name, body); e != nil {
+		return nil, e
+	}
+	return ok("acknowledged", true), nil
+}
+
+func (h *Handler) deleteAlias(r *request, target, name string) (*reply, *esError) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.removeAlias(r, target, name); e != nil {
+		return nil, e
+	}
+	return ok("acknowledged", true), nil
+}
+
+func (h *Handler) postAliases(r *request) (*reply, *esError) {
+	body, e := bodyObject(r.body)
+	if e != nil {
+		return nil, e
+	}
+	actions, _ := body["actions"].([]any)
+	if len(actions) == 0 {
+		return nil, illegal("No action specified")
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	// All or nothing: the aliases of every index are put back if an action fails.
+	before := map[*index]map[string]map[string]any{}
+	for _, ix := range h.indices {
+		before[ix] = maps.Clone(ix.aliases)
+	}
+	drop := []string{}
+	for _, a := range actions {
+		m, _ := a.(map[string]any)
+		for kind, v := range m {
+			def, _ := v.(map[string]any)
+			indices, aliases := list(def, "index", "indices"), list(def, "alias", "aliases")
+			target := strings.Join(indices, ",")
+			switch kind {
+			case "add":
+				for _, n := range aliases {
+					if e = h.addAlias(r, target, n, def); e != nil {
+						break
+					}
+				}
+			case "remove":
+				if e = h.removeAlias(r, target, strings.Join(aliases, ",")); e != nil && def["must_exist"] == false {
+					e = nil
+				}
+			case "remove_index":
+				drop = append(drop, indices...)
+			default:
+				e = illegal("[aliases] unknown field [%s]", kind)
+			}
+			if e != nil {
+				for ix, as := range before {
+					ix.aliases = as
+				}
+				return nil, e
+			}
+		}
+	}
+	for _, n := range drop {
+		delete(h.indices, n)
+	}
+	return ok("acknowledged", true, "errors", false), nil
+}
+
+// list reads one or several names, whichever way they are given.
+func list(m map[string]any, keys ...string) []string {
+	var out []string
+	for _, k := range keys {
+		switch x := m[k].(type) {
+		case string:
+			out = append(out, x)
+		case []any:
+			for _, e := range x {
+				if s, is := e.(string); is {
+					out = append(out, s)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func (h *Handler) resolve(r *request, target string) (*reply, *esError) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	found, e := h.expand(r, target, "open")
+	if e != nil {
+		return nil, e
+	}
+	all := r.q.Get("expand_wildcards")
+	indices, aliases := []any{}, map[string][]any{}
+	for _, ix := range found {
+		attrs := []any{}
+		if ix.closed {
+			attrs = append(attrs, "closed")
+		} else {
+			attrs = append(attrs, "open")
+		}
+		if ix.hidden() {
+			attrs = append([]any{"hidden"}, attrs...)
+		}
+		o := obj{"name", ix.name}
+		if len(ix.aliases) > 0 {
+			o = append(o, "aliases", slices.Sorted(maps.Keys(ix.aliases)))
+		}
+		indices = append(indices, append(o, "attributes", attrs))
+		for a, v := range ix.aliases {
+			hid, _ := v["is_hidden"].(bool)
+			if matchAny(target, a) && (!hid || strings.Contains(all, "hidden") || all == "all" || !strings.Contains(target, "*")) {
+				aliases[a] = append(aliases[a], ix.name)
+			}
+		}
+	}
+	shown := []any{}
+	for _, a := range slices.Sorted(maps.Keys(aliases)) {
+		shown = append(shown, obj{"name", a, "indices", aliases[a]})
+	}
+	return ok("indices", indices, "aliases", shown, "data_streams", []any{}), nil
+}

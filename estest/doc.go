@@ -1,0 +1,30 @@
+// Package estest is an in-memory Elasticsearch for unit tests: an http.Handler that answers what backups, restores and their
+// tests ask for, in the shapes of Elasticsearch 8.19.
+//
+//	es := estest.New(t, nil)
+//	client := es.Client()
+//
+// An index is split into shards as the real one is (murmur3 of routing or id), every operation takes the next sequence number of its
+// shard, searches see refreshed state only, a point in time is a snapshot of that, and stored sources come back byte for byte.
+// Inject makes requests fail in the ways that real clusters do. SetGlobalCheckpoint and Failover play a primary that is lost.
+//
+// # Lies
+//
+// What differs from a real cluster:
+//   - One node holds every primary; replicas are counted but never assigned, and there are no data streams.
+//   - Nothing is refreshed but by _refresh, ?refresh, Refresh and AutoRefresh; refresh_interval is only stored.
+//   - Templates and lifecycle policies are stored, not applied. Of pipelines, the processors set, remove, rename (of top level fields) and fail
+//     run; others do nothing.
+//   - Mappings are stored as they were sent, with keys sorted, without the defaults that a server fills in. Dynamic templates, analysis, copy_to,
+//     runtime fields and synthetic source are not applied; nested documents are searched as objects. Duplicate keys are not refused.
+//   - Every hit scores 1.0. Queries: match_all, match_none, ids, exists, term, terms, match (as term), prefix, wildcard, range (without date
+//     math), bool, constant_score. Aggregations: sum, min, max, avg, value_count, stats, filter, filters, histogram, range, terms (answered
+//     sorted by name).
+//   - Document numbers are never reused and ignore merges; there are no segments, and _forcemerge does nothing.
+//   - Texts of parse errors differ in detail; an unknown query parameter is ignored; a repeated field of the filter_path answer is sorted.
+//   - A bulk item without a valid _id, or an empty one, refuses the whole request. Scripts are refused.
+//   - Keep-alive of contexts is checked when they are used or counted. Statistics hold docs, store, commit, seq_no and routing only.
+//   - From Options.Version 9.2 on, asking for vectors returns the stored bytes, where a server writes such a source anew.
+//   - Answers of one bulk request are not interleaved with others: the whole request holds a lock.
+//   - The history of a shard is kept in memory, replaced sources too, so that Failover can undo it.
+package estest
