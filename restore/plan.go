@@ -144,6 +144,9 @@ func resolve(ctx context.Context, c *elastic.Client, name string) (map[string]*m
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
+	if err == nil && len(found) == 0 && !strings.Contains(name, "*") {
+		err = errors.New("the server describes no index and no error")
+	}
 	return found, err
 }
 
