@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -39,6 +40,8 @@ type Options struct {
 
 	Logger   *slog.Logger   // default: none
 	Progress func(Progress) // called serially, at most ten times a second; the last call has Done set
+
+	sleep func(ctx context.Context, d time.Duration) error // tests only: between attempts
 }
 
 func (o *Options) read() elastic.ReadOptions {

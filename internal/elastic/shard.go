@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -226,11 +227,12 @@ func (s *Shard) count(ctx context.Context) error {
 	return nil
 }
 
+// bucket is one of the server's, of a histogram or of ranges.
 type bucket struct {
-	Key  float64 `json:"key"`
-	From float64 `json:"from"`
-	To   float64 `json:"to"`
-	Docs int64   `json:"doc_count"`
+	Key  json.RawMessage `json:"key"` // a number in a histogram, a text in ranges
+	From float64         `json:"from"`
+	To   float64         `json:"to"`
+	Docs int64           `json:"doc_count"`
 	Sum  struct {
 		Value float64 `json:"value"`
 	} `json:"sum"`
@@ -272,7 +274,11 @@ func (s *Shard) Histogram(ctx context.Context, from int64) ([]Range, error) {
 			return nil, fmt.Errorf("count documents by sequence number: %w", err)
 		}
 		for _, b := range out.B.Buckets {
-			k := int64(b.Key)
+			key, err := strconv.ParseFloat(string(b.Key), 64)
+			if err != nil {
+				return nil, fmt.Errorf("count documents by sequence number: key %s", b.Key)
+			}
+			k := int64(key)
 			ranges = append(ranges, Range{From: max(k, lo), To: min(k+width, hi), Docs: b.Docs, Sum: int64(b.Sum.Value)})
 		}
 	}
