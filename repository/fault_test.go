@@ -74,7 +74,7 @@ func TestFaultAtEveryCall(t *testing.T) {
 	trace := backendtest.NewFaults(prepared(t, old))
 	require.NoError(t, session(t.Context(), trace, text))
 	calls := trace.Calls()
-	require.Greater(t, calls, 20)
+	require.Greater(t, calls, 15)
 	rules := map[string]func(f *backendtest.Faults, n int){
 		"fail":     func(f *backendtest.Faults, n int) { f.Fail("", 0, n, errBoom) },
 		"lost ack": func(f *backendtest.Faults, n int) { f.LoseAck("", 0, n, errBoom) },
