@@ -2,6 +2,7 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -13,16 +14,16 @@ import (
 
 // resolved is what GET /_resolve/index/* answers.
 type resolved struct {
-	Indices []struct {
+	Indices *[]struct {
 		Name       string   `json:"name"`
 		Attributes []string `json:"attributes"`
 		DataStream string   `json:"data_stream"`
 	} `json:"indices"`
-	Aliases []struct {
+	Aliases *[]struct {
 		Name    string   `json:"name"`
 		Indices []string `json:"indices"`
 	} `json:"aliases"`
-	DataStreams []struct {
+	DataStreams *[]struct {
 		Name string `json:"name"`
 	} `json:"data_streams"`
 }
@@ -33,6 +34,9 @@ func selectIndices(ctx context.Context, c *elastic.Client, sel layout.Selection)
 	err := c.JSON(ctx, elastic.Request{Method: "GET", Path: "/_resolve/index/*", Query: url.Values{"expand_wildcards": {"all"}}}, &all)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list indices: %w", err)
+	}
+	if all.Indices == nil || all.Aliases == nil || all.DataStreams == nil {
+		return nil, nil, errors.New("list indices: indices, aliases or data streams are missing in the answer")
 	}
 	chosen := map[string]bool{}
 	matched := map[string]bool{} // patterns
@@ -45,12 +49,12 @@ func selectIndices(ctx context.Context, c *elastic.Client, sel layout.Selection)
 		}
 		return found
 	}
-	for _, ix := range all.Indices {
+	for _, ix := range *all.Indices {
 		if choose(ix.Name) && ix.DataStream == "" {
 			chosen[ix.Name] = true
 		}
 	}
-	for _, a := range all.Aliases {
+	for _, a := range *all.Aliases {
 		if choose(a.Name) {
 			for _, name := range a.Indices {
 				chosen[name] = true
@@ -58,7 +62,7 @@ func selectIndices(ctx context.Context, c *elastic.Client, sel layout.Selection)
 		}
 	}
 	var omitted []layout.Omission
-	for _, d := range all.DataStreams {
+	for _, d := range *all.DataStreams {
 		if choose(d.Name) && !elastic.Match(sel.Exclude, d.Name) {
 			omitted = append(omitted, layout.Omission{What: "data stream " + d.Name, Why: "data streams cannot be backed up"})
 		}
@@ -69,7 +73,7 @@ func selectIndices(ctx context.Context, c *elastic.Client, sel layout.Selection)
 		}
 	}
 	var names []string
-	for _, ix := range all.Indices {
+	for _, ix := range *all.Indices {
 		switch {
 		case !chosen[ix.Name] || ix.DataStream != "" || elastic.Match(sel.Exclude, ix.Name):
 		case slices.Contains(ix.Attributes, "closed"):

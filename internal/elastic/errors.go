@@ -80,6 +80,30 @@ type wireFailure struct {
 	Reason wireCause `json:"reason"`
 }
 
+// wireShards is what an answer says about the shards that had a part in it.
+type wireShards struct {
+	Failed   *int          `json:"failed"`
+	Failures []wireFailure `json:"failures"`
+}
+
+// check turns failed shards, and an answer that does not say, into an error.
+func (s *wireShards) check(r Request) error {
+	p := &PartialError{What: r.Method + " " + r.Path}
+	switch {
+	case s == nil || s.Failed == nil:
+		p.Reason = "it does not say how many shards failed"
+	case *s.Failed == 0:
+		return nil
+	default:
+		p.Reason = fmt.Sprintf("%d shards failed", *s.Failed)
+		if len(s.Failures) > 0 {
+			f := s.Failures[0]
+			p.Reason += fmt.Sprintf(": index %s shard %d: %s: %s", f.Index, f.Shard, f.Reason.Type, clip(f.Reason.Reason))
+		}
+	}
+	return p
+}
+
 type wireError struct {
 	wireCause
 	RootCause    []wireCause   `json:"root_cause"`

@@ -23,15 +23,11 @@ type pageHead struct {
 	pitID    string
 	timedOut bool
 	timeSeen bool
-	shards   struct {
-		seen     bool
-		failed   int
-		failures []wireFailure
-	}
+	shards   *wireShards
 }
 
 // complete reports whether everything was seen that tells a good answer from a bad one.
-func (h *pageHead) complete() bool { return h.timeSeen && h.shards.seen }
+func (h *pageHead) complete() bool { return h.timeSeen && h.shards != nil }
 
 // page is a parsed search answer, or the beginning of one.
 type page struct {
@@ -277,18 +273,7 @@ func (s *scanner) page(p *page, bySeqNo bool) error {
 			p.head.timeSeen = true
 			return s.decode(&p.head.timedOut)
 		case "_shards":
-			var sh struct {
-				Failed   *int          `json:"failed"`
-				Failures []wireFailure `json:"failures"`
-			}
-			if err := s.decode(&sh); err != nil {
-				return err
-			}
-			if sh.Failed == nil {
-				return errors.New("_shards does not say how many failed")
-			}
-			p.head.shards.seen, p.head.shards.failed, p.head.shards.failures = true, *sh.Failed, sh.Failures
-			return nil
+			return s.decode(&p.head.shards)
 		case "hits":
 			return s.object(func(key []byte) error {
 				if string(key) != "hits" {

@@ -124,10 +124,7 @@ type shardState struct {
 // shardStates reads the state of the started primaries of an index.
 func (c *Client) shardStates(ctx context.Context, index string) (map[int]shardState, error) {
 	var out struct {
-		Shards struct {
-			Failed   int           `json:"failed"`
-			Failures []wireFailure `json:"failures"`
-		} `json:"_shards"`
+		Shards  *wireShards `json:"_shards"`
 		Indices map[string]struct {
 			Shards map[string][]struct {
 				Routing struct {
@@ -153,17 +150,11 @@ func (c *Client) shardStates(ctx context.Context, index string) (map[int]shardSt
 	r := Request{Method: "GET", Path: "/" + PathEscape(index) + "/_stats/docs",
 		Query: url.Values{"level": {"shards"}, "expand_wildcards": {"all"}}}
 	err := c.Attempts(ctx, func(ctx context.Context) error {
+		out.Shards, out.Indices = nil, nil
 		if err := c.JSON(ctx, r, &out); err != nil {
 			return err
 		}
-		if out.Shards.Failed > 0 {
-			p := &PartialError{What: "GET " + r.Path, Reason: fmt.Sprintf("%d shards failed", out.Shards.Failed)}
-			if len(out.Shards.Failures) > 0 {
-				p.Reason += ": " + out.Shards.Failures[0].Reason.Reason
-			}
-			return p
-		}
-		return nil
+		return out.Shards.check(r)
 	})
 	if err != nil {
 		return nil, err
@@ -219,22 +210,12 @@ func (c *Client) refresh(ctx context.Context, index string) error {
 	r := Request{Method: "POST", Path: "/" + PathEscape(index) + "/_refresh"}
 	return c.Attempts(ctx, func(ctx context.Context) error {
 		var out struct {
-			Shards struct {
-				Failed   int           `json:"failed"`
-				Failures []wireFailure `json:"failures"`
-			} `json:"_shards"`
+			Shards *wireShards `json:"_shards"`
 		}
 		if err := c.JSON(ctx, r, &out); err != nil {
 			return err
 		}
-		if out.Shards.Failed > 0 {
-			p := &PartialError{What: "POST " + r.Path, Reason: fmt.Sprintf("%d shards failed", out.Shards.Failed)}
-			if len(out.Shards.Failures) > 0 {
-				p.Reason += ": " + out.Shards.Failures[0].Reason.Reason
-			}
-			return p
-		}
-		return nil
+		return out.Shards.check(r)
 	})
 }
 

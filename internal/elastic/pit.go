@@ -111,7 +111,7 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, lim
 		if err != nil {
 			return fmt.Errorf("POST /_search: %w", redact(err))
 		}
-		return out.head.check()
+		return out.head.check(r)
 	})
 	if err != nil {
 		return nil, 0, err
@@ -131,19 +131,11 @@ func (p *pit) body(body map[string]any) ([]byte, error) {
 }
 
 // check turns what an answer says about itself into an error.
-func (h *pageHead) check() error {
+func (h *pageHead) check(r Request) error {
 	if h.timedOut {
-		return &PartialError{What: "POST /_search", Reason: "timed_out"}
+		return &PartialError{What: r.Method + " " + r.Path, Reason: "timed_out"}
 	}
-	if h.shards.failed > 0 {
-		reason := fmt.Sprintf("%d shards failed", h.shards.failed)
-		if len(h.shards.failures) > 0 {
-			f := h.shards.failures[0]
-			reason += fmt.Sprintf(": index %s shard %d: %s: %s", f.Index, f.Shard, f.Reason.Type, clip(f.Reason.Reason))
-		}
-		return &PartialError{What: "POST /_search", Reason: reason}
-	}
-	return nil
+	return h.shards.check(r)
 }
 
 // readPage reads an answer. One that is longer than limit is cut off, if its head stood before the hits and at least one hit

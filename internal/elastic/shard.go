@@ -168,7 +168,7 @@ func (s *Shard) aggregate(ctx context.Context, query any, aggs map[string]any, o
 			}
 			return fmt.Errorf("POST /_search: %w", err)
 		}
-		if err := p.head.check(); err != nil {
+		if err := p.head.check(r); err != nil {
 			return err
 		}
 		var w struct {
