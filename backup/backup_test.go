@@ -492,6 +492,7 @@ func TestDocuments(t *testing.T) {
 	require.Zero(t, h.OpenContexts())
 
 	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
 	stop := errors.New("stop")
 	var last error
 	for _, err := range Documents(ctx, es, nil) {
@@ -507,6 +508,7 @@ func TestCancel(t *testing.T) {
 	stop := errors.New("stop")
 	for n := range 30 {
 		ctx, cancel := context.WithCancelCause(t.Context())
+		defer cancel(nil)
 		calls, mu := 0, sync.Mutex{}
 		w := &wire{next: es, at: -1, each: func(*http.Request) {
 			mu.Lock()
@@ -581,9 +583,9 @@ func TestLargeDocuments(t *testing.T) {
 	es := h.Transport()
 	create(t, es, "i", 1)
 	for i := range 12 {
-		send(t, es, "PUT", fmt.Sprintf("/i/_doc/%d", i), fmt.Sprintf(`{"big":%q}`, strings.Repeat(string(rune('a'+i)), 3<<20)))
+		send(t, es, "PUT", fmt.Sprintf("/i/_doc/%d", i), `{"big":"`+strings.Repeat(string(rune('a'+i)), 3<<20)+`"}`)
 	}
-	send(t, es, "PUT", "/i/_doc/huge", fmt.Sprintf(`{"big":%q}`, strings.Repeat("z", 20<<20)))
+	send(t, es, "PUT", "/i/_doc/huge", `{"big":"`+strings.Repeat("z", 20<<20)+`"}`)
 	index(t, es, "i", 0, 2000, "small")
 	w := &wire{next: es, stays: true, do: func(next elastictransport.Interface, r *http.Request) (*http.Response, error) {
 		if r.URL.Path == "/_search" {

@@ -140,7 +140,9 @@ func contents(t *testing.T, files map[string][]byte, m *layout.Manifest) map[str
 			for d, err := range layout.Documents(bytes.NewReader(files[name]), ix.Name) {
 				require.NoError(t, err)
 				key := d.ID + "\x00" + d.Routing
-				require.NotContains(t, all[ix.Name], key)
+				if _, twice := all[ix.Name][key]; twice {
+					require.Fail(t, "document stands twice", key)
+				}
 				all[ix.Name][key] = string(d.Source)
 				lines, err := d.AppendLines(nil)
 				require.NoError(t, err)
