@@ -40,7 +40,8 @@ func Parse(data []byte) (*AppBinding, error) {
 	strict := json.NewDecoder(bytes.NewReader(doc))
 	strict.DisallowUnknownFields()
 	if err := strict.Decode(new(AppBinding)); err != nil {
-		return b, fmt.Errorf("parse %v: %w", b, runtime.NewStrictDecodingError([]error{err}))
+		// Not wrapped: IsStrictDecodingError does not look inside other errors.
+		return b, runtime.NewStrictDecodingError([]error{fmt.Errorf("parse %v: %w", b, err)})
 	}
 	return b, nil
 }

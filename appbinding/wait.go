@@ -74,9 +74,13 @@ func ask(ctx context.Context, es *elasticsearch.Client) (again bool, err error) 
 // unreachable reports whether a request failed before anybody answered. A certificate that is refused, on either
 // side, is an answer.
 func unreachable(err error) bool {
-	var alert tls.AlertError
 	var cert *tls.CertificateVerificationError
-	if errors.As(err, &alert) || errors.As(err, &cert) {
+	if errors.As(err, &cert) {
+		return false
+	}
+	// crypto/tls has no exported type for an alert of the other side: it is a network error of this operation.
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
 		return false
 	}
 	var netErr net.Error
