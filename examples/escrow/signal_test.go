@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -32,14 +33,15 @@ func TestSignals(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		s := newShell(t)
 		server, _ := s.cluster()
-		s.ok("init")
+		s.init()
 		asked := make(chan struct{}, 1)
 		front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, "/_search") {
-				select {
+				select { // the first one counts
 				case asked <- struct{}{}:
 				default:
 				}
+				_, _ = io.Copy(io.Discard, r.Body) // only then the server sees the client go
 				<-r.Context().Done()
 				return
 			}
