@@ -252,7 +252,9 @@ func TestWholeReadWhenTheShardIsNotTheSame(t *testing.T) {
 			create(t, es, "i", 1)
 			index(t, es, "i", 0, 200, "other")
 		},
-		"history changed": func(t *testing.T, h *estest.Handler, _ elastictransport.Interface) { h.NewHistory("i", 0) },
+		"history changed": func(t *testing.T, h *estest.Handler, _ elastictransport.Interface) {
+			require.NoError(t, h.NewHistory("i", 0))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := estest.NewHandler(nil)
@@ -279,7 +281,7 @@ func TestRollbackBringsBackWhatAnUpdateHid(t *testing.T) {
 	es := h.Transport()
 	create(t, es, "i", 1)
 	index(t, es, "i", 0, 4, "v")
-	h.SetGlobalCheckpoint("i", 0, 3)
+	require.NoError(t, h.SetGlobalCheckpoint("i", 0, 3))
 	index(t, es, "i", 0, 1, "lost")
 	index(t, es, "i", 3, 4, "lost")
 	repo := repositorytest.New(t)
@@ -289,7 +291,9 @@ func TestRollbackBringsBackWhatAnUpdateHid(t *testing.T) {
 	require.Len(t, first.Manifest.Warnings, 1)
 	require.EqualValues(t, 4, first.Documents)
 
-	h.Failover("i", 0)
+	lost, err := h.Failover("i", 0)
+	require.NoError(t, err)
+	require.Equal(t, 2, lost)
 	send(t, es, "DELETE", "/i/_doc/id-1", "")
 	send(t, es, "DELETE", "/i/_doc/id-2", "")
 	second, err := Run(t.Context(), es, repo, nil)
@@ -486,7 +490,8 @@ func TestDocuments(t *testing.T) {
 	require.Equal(t, live(t, es, "a"), got["a"])
 	require.Equal(t, live(t, es, "b"), got["b"])
 	require.EqualValues(t, 40, lastSeq["b"])
-	for range Documents(t.Context(), es, nil) {
+	for _, err := range Documents(t.Context(), es, nil) {
+		require.NoError(t, err)
 		break
 	}
 	require.Zero(t, h.OpenContexts())

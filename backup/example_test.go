@@ -41,7 +41,7 @@ func ExampleRun() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer repo.Close()
+	defer func() { _ = repo.Close() }() // it holds nothing that could fail
 	for range 2 {
 		res, err := backup.Run(ctx, s.Client(), repo, &backup.Options{Tags: []string{"nightly"}})
 		if err != nil {
@@ -63,7 +63,7 @@ func ExampleOptions_transform() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer repo.Close()
+	defer func() { _ = repo.Close() }() // it holds nothing that could fail
 	address := regexp.MustCompile(`"customer":"[^"]*"`)
 	res, err := backup.Run(ctx, s.Client(), repo, &backup.Options{
 		Transform: func(d *backup.Document) (bool, error) {
