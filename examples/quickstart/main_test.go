@@ -92,7 +92,7 @@ func TestGivenCluster(t *testing.T) {
 
 // Whatever goes wrong, and when: the indices are removed.
 func TestFailureAndInterruptionCleanUp(t *testing.T) {
-	for _, part := range []string{"/_bulk", "/_search", "DELETE "} {
+	for _, part := range []string{"/_bulk", "/_search", "DELETE /escrow-"} {
 		for _, interrupt := range []bool{false, true} {
 			server := estest.New(t, nil)
 			ctx, cancel := context.WithCancelCause(t.Context())
