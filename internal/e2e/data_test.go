@@ -28,7 +28,7 @@ var fidPlain = []string{fidLogs, fidShop, fidEvents, fidOdd}
 func fidIndices() []string { return append(append([]string{}, fidPlain...), fidVectors) }
 
 var fidBodies = map[string]string{
-	fidLogs: `{"settings":{"number_of_shards":2,"number_of_replicas":0,"refresh_interval":"17s","codec":"best_compression"},
+	fidLogs: `{"settings":{"number_of_shards":2,"number_of_replicas":0,"refresh_interval":"17s"},
 		"mappings":{"dynamic":"strict","_meta":{"owner":"ops"},"properties":{"@timestamp":{"type":"date"},"level":{"type":"keyword"},
 		"message":{"type":"text","fields":{"raw":{"type":"keyword","ignore_above":256}}},"status":{"type":"short"},"took":{"type":"double"},"trace":{"type":"long"},
 		"client":{"type":"ip"},"place":{"type":"geo_point"},"any":{"type":"object","enabled":false}}},
@@ -39,7 +39,7 @@ var fidBodies = map[string]string{
 		"aliases":{"fid-kim":{"filter":{"term":{"customer":"c7"}},"routing":"c7"},"fid-two":{"search_routing":"a,b","index_routing":"a"}}}`,
 	fidEvents: `{"settings":{"number_of_shards":3,"number_of_replicas":0,"sort.field":["day","n"],"sort.order":["desc","asc"]},
 		"mappings":{"properties":{"day":{"type":"date"},"n":{"type":"long"},"kind":{"type":"keyword"}}}}`,
-	fidOdd: `{"settings":{"number_of_shards":2,"number_of_replicas":0,"mapping.total_fields.limit":5000},
+	fidOdd: `{"settings":{"number_of_shards":2,"number_of_replicas":0,"mapping.total_fields.limit":5000,"codec":"best_compression"},
 		"mappings":{"dynamic":false,"properties":{"k":{"type":"keyword","ignore_above":100}}}}`,
 	fidVectors: `{"settings":{"number_of_shards":1,"number_of_replicas":0},
 		"mappings":{"properties":{"v":{"type":"dense_vector","dims":8,"index":false},"name":{"type":"keyword"},"price":{"type":"float"}}}}`,
@@ -190,4 +190,20 @@ func metadata(t testing.TB, e *es, index string) map[string]any {
 		delete(s, own)
 	}
 	return map[string]any{"aliases": all[index].Aliases, "mappings": all[index].Mappings, "settings": s}
+}
+
+func seeded(n uint64) *rand.Rand { return rand.New(rand.NewPCG(n, n)) }
+
+// logs makes an index of n log lines of about 380 bytes.
+func logs(t *testing.T, e *es, index string, shards, n int) {
+	t.Helper()
+	body := fmt.Sprintf(`{"settings":{"number_of_shards":%d,"number_of_replicas":0,"refresh_interval":"-1"},
+		"mappings":{"dynamic":false,"properties":{"level":{"type":"keyword"}}}}`, shards)
+	e.create(t, index, body)
+	r, l := seeded(uint64(n)), e.loader(t)
+	for i := range n {
+		l.index(index, strconv.Itoa(i), "", logLine(r, i))
+	}
+	l.flush()
+	e.do(t, "POST", "/"+index+"/_refresh", "")
 }

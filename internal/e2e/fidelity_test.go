@@ -251,7 +251,7 @@ func changes(t *testing.T, e *es, repo *repository.Repo, last *backup.Result, be
 	for s := range touched {
 		again += live[s]
 	}
-	require.Less(t, again, int64(len(before)/10), "the changes are spread too widely to show anything")
+	require.Less(t, again, int64(len(before)/4), "the changes are spread too widely to show anything")
 
 	clear(now)
 	e.read(t, now, false, fidPlain...)

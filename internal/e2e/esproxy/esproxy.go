@@ -17,6 +17,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -182,16 +183,17 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 func (p *Proxy) authorized(req *http.Request) bool {
-	var want string
+	var scheme, credentials string
 	switch {
 	case p.auth.APIKey != "":
-		want = "ApiKey " + p.auth.APIKey
+		scheme, credentials = "ApiKey", p.auth.APIKey
 	case p.auth.Username != "":
-		want = "Basic " + base64.StdEncoding.EncodeToString([]byte(p.auth.Username+":"+p.auth.Password))
+		scheme, credentials = "Basic", base64.StdEncoding.EncodeToString([]byte(p.auth.Username+":"+p.auth.Password))
 	default:
 		return true
 	}
-	return subtle.ConstantTimeCompare([]byte(req.Header.Get("Authorization")), []byte(want)) == 1
+	gotScheme, got, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	return strings.EqualFold(gotScheme, scheme) && subtle.ConstantTimeCompare([]byte(got), []byte(credentials)) == 1
 }
 
 func (p *Proxy) modify(resp *http.Response) error {

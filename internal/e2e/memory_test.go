@@ -1,0 +1,66 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/internal/e2e/esserver"
+)
+
+// TestMemory backs up and restores an index of a million documents, 800 MB, and one of a quarter of that, by the command
+// line. Neither may take much memory, and the larger not more than the smaller.
+func TestMemory(t *testing.T) {
+	v := versions()[0]
+	if len(versions()) > 1 {
+		v = esserver.V9 // one version says enough
+	}
+	e := server(t, v)
+	const limit = 256 << 20
+	type peaks struct{ backup, restore int64 }
+	measure := func(index string, docs int) (p peaks) {
+		wide(t, e, index, docs)
+		c := newCLI(t)
+		c.ok(t, "init")
+		var r result
+		r, p.backup = c.measured(t, "backup", "--es", e.url, "--index", index, "--quiet")
+		require.Zero(t, r.code, r.stderr)
+		e.remove(t, index)
+		r, p.restore = c.measured(t, "restore", "--es", e.url, "--quiet")
+		require.Zero(t, r.code, r.stderr)
+		require.EqualValues(t, docs, e.count(t, index))
+		c.identical(t, e)
+		e.remove(t, index)
+		t.Logf("%d documents: backup %d MiB, restore %d MiB", docs, p.backup>>20, p.restore>>20)
+		require.Less(t, p.backup, int64(limit))
+		require.Less(t, p.restore, int64(limit))
+		return p
+	}
+	quarter := measure("memory-quarter", 250_000)
+	whole := measure("memory-whole", 1_000_000)
+	require.Less(t, whole.backup, quarter.backup*12/10)
+	require.Less(t, whole.restore, quarter.restore*12/10)
+}
+
+// wide makes an index of documents of 800 bytes.
+func wide(t *testing.T, e *es, index string, n int) {
+	t.Helper()
+	e.create(t, index, `{"settings":{"number_of_shards":2,"number_of_replicas":0,"refresh_interval":"-1","translog.durability":"async"},
+		"mappings":{"dynamic":false,"properties":{"level":{"type":"keyword"}}}}`)
+	r, l := seeded(9), e.loader(t)
+	words := strings.Fields("request to the upstream service timed out while waiting for an answer from shard primary replica and was sent again")
+	for i := range n {
+		var b strings.Builder
+		fmt.Fprintf(&b, `{"n":%d,"level":"INFO","trace":"%016x%016x","message":"`, i, r.Uint64(), r.Uint64())
+		for b.Len() < 780 {
+			b.WriteString(words[r.IntN(len(words))])
+			b.WriteByte(' ')
+		}
+		b.WriteString(`"}`)
+		l.index(index, fmt.Sprint(i), "", []byte(b.String()))
+	}
+	l.flush()
+	e.do(t, "POST", "/"+index+"/_refresh", "")
+}
