@@ -49,6 +49,10 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 
+	for _, name := range d.names() {
+		d.screen.width = max(d.screen.width, len(name))
+	}
+
 	dir, err := os.MkdirTemp("", "escrow-quickstart-")
 	if err != nil {
 		return err

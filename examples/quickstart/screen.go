@@ -18,10 +18,11 @@ type screen struct {
 	colour   bool // standard output is a terminal that wants colour
 	bars     bool // standard error is a terminal
 	steps    int
+	width    int // of the column of names
 }
 
 func newScreen(out, err io.Writer, env func(string) string) *screen {
-	return &screen{out: out, err: err, bars: terminal(err),
+	return &screen{out: out, err: err, width: 10, bars: terminal(err),
 		colour: terminal(out) && env("NO_COLOR") == "" && env("TERM") != "dumb"}
 }
 
@@ -61,7 +62,7 @@ func (s *screen) step(format string, args ...any) *step {
 }
 
 func (s *step) row(name, text string) {
-	fmt.Fprintf(s.out, "     %s %s\n", s.paint(dim, fmt.Sprintf("%-10s", name)), text)
+	fmt.Fprintf(s.out, "     %s %s\n", s.paint(dim, fmt.Sprintf("%-*s", s.width, name)), text)
 }
 
 // end closes the step with the time that it took and, where docs is not 0, how fast that was.
