@@ -101,13 +101,13 @@ func (c *checker) report(ctx context.Context, p Problem) {
 
 func (r *Repo) check(ctx context.Context, opt CheckOptions, yield func(Problem, error) bool) error {
 	if !r.opt.NoLock {
-		lctx, unlock, err := r.lock(ctx, false)
+		lctx, lock, err := r.lock(ctx, false)
 		if err != nil {
 			return err
 		}
 		ctx = lctx
 		defer func() {
-			if err := unlock(); err != nil {
+			if err := lock.release(ctx); err != nil {
 				r.opt.Logger.Warn("lock could not be removed", "error", err)
 			}
 		}()

@@ -74,7 +74,7 @@ func FuzzSmallFiles(f *testing.F) {
 			require.Contains(t, []uint{1, 2}, c.Version)
 		}
 		if l, err := decodeLock(text); err == nil {
-			l.stale(time.Now(), time.Minute)
+			l.stale(time.Now(), defaultLockTiming)
 		}
 		if k, err := decodeKeyFile(text); err == nil {
 			require.Equal(t, "scrypt", k.KDF)

@@ -30,15 +30,25 @@ var defaultLockTiming = lockTiming{
 type heldLock struct {
 	r      *Repo
 	file   lockFile
-	id     ID
-	last   time.Time // wall clock of the last renewal
+	left   []ID // files that may have to be removed yet; used by one goroutine at a time
 	cancel context.CancelCauseFunc
 	done   sync.WaitGroup
+
+	mu   sync.Mutex
+	id   ID
+	last time.Time // wall clock of the last renewal
 }
 
-// lock takes a lock, and gives a context that ends, with the cause ErrLockLost, when the lock can no longer be
-// renewed, and a function that removes the lock, even if ctx has ended.
-func (r *Repo) lock(ctx context.Context, exclusive bool) (context.Context, func() error, error) {
+// state gives the name of the lock file and its age.
+func (l *heldLock) state() (ID, time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.id, l.r.now().Round(0).Sub(l.last)
+}
+
+// lock takes a lock, and gives a context that ends, with the cause ErrLockLost, when the lock can no longer be renewed.
+// The caller releases the lock.
+func (r *Repo) lock(ctx context.Context, exclusive bool) (context.Context, *heldLock, error) {
 	l := &heldLock{r: r, file: lockFile{
 		Exclusive: exclusive, Hostname: hostname(), Username: username(), PID: os.Getpid(),
 		UID: uint32(max(os.Getuid(), 0)), GID: uint32(max(os.Getgid(), 0)),
@@ -60,7 +70,7 @@ func (r *Repo) lock(ctx context.Context, exclusive bool) (context.Context, func(
 	}
 	ctx, l.cancel = context.WithCancelCause(ctx)
 	l.done.Go(func() { l.keep(ctx) })
-	return ctx, func() error { return l.release(ctx) }, nil
+	return ctx, l, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -80,15 +90,17 @@ func (l *heldLock) try(ctx context.Context) error {
 	if err := l.conflict(ctx); err != nil {
 		return err
 	}
-	if err := l.create(ctx); err != nil {
-		return err
-	}
-	err := sleep(ctx, l.r.opt.LockSettle)
+	err := l.create(ctx)
 	if err == nil {
-		err = l.conflict(ctx)
+		if err = sleep(ctx, l.r.opt.LockSettle); err == nil {
+			err = l.conflict(ctx)
+		}
+		if err != nil {
+			l.left = append(l.left, l.id)
+		}
 	}
 	if err != nil {
-		if rerr := l.remove(ctx, l.id); rerr != nil {
+		if rerr := l.tidy(ctx); rerr != nil {
 			err = errors.Join(err, rerr)
 		}
 	}
@@ -106,8 +118,11 @@ func (l *heldLock) create(ctx context.Context) error {
 	}
 	id, err := l.r.saveFile(ctx, backend.Lock, text)
 	if err != nil {
+		l.left = append(l.left, id) // it may have arrived all the same
 		return err
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.id, l.last = id, now.Round(0)
 	return nil
 }
@@ -119,6 +134,11 @@ func (l *heldLock) conflict(ctx context.Context) error {
 			return err
 		}
 		if fi.Handle.Name == l.id.String() {
+			continue
+		}
+		if fi.Size == 0 {
+			// What a failed upload leaves in some stores: it says nothing, and no program takes it for a lock.
+			l.r.opt.Logger.Warn("empty lock file is ignored", "lock", fi.Handle.Name)
 			continue
 		}
 		text, err := l.r.loadFile(ctx, fi.Handle)
@@ -133,7 +153,7 @@ func (l *heldLock) conflict(ctx context.Context) error {
 			return fmt.Errorf("%v: %w", fi.Handle, err)
 		}
 		now := l.r.now()
-		if why, stale := f.stale(now, l.r.lockTiming.stale); stale {
+		if why, stale := f.stale(now, l.r.lockTiming); stale {
 			l.removeStale(ctx, fi.Handle, f, why)
 			continue
 		}
@@ -164,10 +184,10 @@ func (l *heldLock) keep(ctx context.Context) {
 			return
 		case <-t.C:
 		}
-		age := l.r.now().Round(0).Sub(l.last)
+		id, age := l.state()
 		switch {
 		case age >= l.r.lockTiming.giveUp:
-			l.cancel(fmt.Errorf("%w: last renewed %v ago", ErrLockLost, age.Round(time.Second)))
+			_ = l.lose(fmt.Sprintf("last renewed %v ago", age.Round(time.Second)))
 			return
 		case age >= l.r.lockTiming.refresh:
 			// A backend that hangs must not keep us from giving up.
@@ -175,7 +195,7 @@ func (l *heldLock) keep(ctx context.Context) {
 			err := l.renew(tctx)
 			cancel()
 			if err != nil && ctx.Err() == nil {
-				l.r.opt.Logger.Warn("lock could not be renewed", "lock", l.id, "age", age, "error", err)
+				l.r.opt.Logger.Warn("lock could not be renewed", "lock", id, "age", age, "error", err)
 			}
 		}
 	}
@@ -183,33 +203,69 @@ func (l *heldLock) keep(ctx context.Context) {
 
 // renew stores a new lock file, then removes the old one, so that there always is one.
 func (l *heldLock) renew(ctx context.Context) error {
+	// If another removed it, data may have been removed since: a new lock would come too late.
+	if err := l.held(ctx); err != nil {
+		return err
+	}
 	old := l.id
 	if err := l.create(ctx); err != nil {
 		return err
 	}
-	if err := l.r.be.Remove(ctx, backend.Handle{Type: backend.Lock, Name: old.String()}); err != nil && !backend.IsNotExist(err) {
-		// It becomes stale by itself.
-		return err
-	}
-	return nil
+	l.left = append(l.left, old)
+	return l.tidy(ctx)
 }
 
-// release ends the renewal and removes the lock.
+// held returns an error, which wraps ErrLockLost if that is the reason, unless the lock still keeps others from removing
+// data. That nothing was removed so far is proven only by this, not by a context that has not ended: a machine that was
+// suspended wakes up in the middle of anything, and others may have removed the lock.
+func (l *heldLock) held(ctx context.Context) error {
+	for {
+		id, _ := l.state()
+		_, err := l.r.be.Stat(ctx, backend.Handle{Type: backend.Lock, Name: id.String()})
+		present, age := l.state() // now: Stat may have taken long
+		switch {
+		case age >= l.r.lockTiming.giveUp:
+			return l.lose(fmt.Sprintf("last renewed %v ago", age.Round(time.Second)))
+		case !backend.IsNotExist(err):
+			return err
+		case present == id:
+			return l.lose("another process removed it")
+		}
+		// It was renewed between the two: look at the new one.
+	}
+}
+
+// lose ends the operation.
+func (l *heldLock) lose(why string) error {
+	err := fmt.Errorf("%w: %s", ErrLockLost, why)
+	l.cancel(err)
+	return err
+}
+
+// release ends the renewal and removes the lock, even if ctx has ended.
 func (l *heldLock) release(ctx context.Context) error {
 	l.cancel(nil)
 	l.done.Wait()
-	return l.remove(ctx, l.id)
+	l.left = append(l.left, l.id)
+	return l.tidy(ctx)
 }
 
-// remove removes a lock of ours, even if ctx has ended.
-func (l *heldLock) remove(ctx context.Context, id ID) error {
+// tidy removes lock files of ours, even if ctx has ended. What it cannot remove now it tries again the next time; in the
+// end it becomes stale by itself.
+func (l *heldLock) tidy(ctx context.Context) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	err := l.r.be.Remove(ctx, backend.Handle{Type: backend.Lock, Name: id.String()})
-	if err != nil && !backend.IsNotExist(err) {
-		return fmt.Errorf("remove lock: %w", err)
+	var left []ID
+	var errs []error
+	for _, id := range l.left {
+		err := l.r.be.Remove(ctx, backend.Handle{Type: backend.Lock, Name: id.String()})
+		if err != nil && !backend.IsNotExist(err) {
+			left = append(left, id)
+			errs = append(errs, fmt.Errorf("remove lock: %w", err))
+		}
 	}
-	return nil
+	l.left = left
+	return errors.Join(errs...)
 }
 
 // detached gives a context for tidying up: it does not end with ctx, but soon.

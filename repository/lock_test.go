@@ -51,7 +51,7 @@ func TestLocksConflict(t *testing.T) {
 		require.NoError(t, err)
 		_, free2, err := r.lock(t.Context(), false)
 		require.NoError(t, err, "shared locks do not conflict")
-		require.NoError(t, free2())
+		require.NoError(t, free2.release(t.Context()))
 
 		_, _, err = r.lock(t.Context(), true)
 		var locked *LockedError
@@ -61,13 +61,13 @@ func TestLocksConflict(t *testing.T) {
 		require.Equal(t, hostname(), locked.Hostname)
 		require.False(t, locked.Exclusive)
 		require.Len(t, locks(t, b), 1)
-		require.NoError(t, free())
+		require.NoError(t, free.release(t.Context()))
 
 		_, free, err = r.lock(t.Context(), true)
 		require.NoError(t, err)
 		_, _, err = r.lock(t.Context(), false)
 		require.ErrorContains(t, err, "exclusive")
-		require.NoError(t, free())
+		require.NoError(t, free.release(t.Context()))
 		require.Empty(t, locks(t, b))
 	})
 }
@@ -78,10 +78,10 @@ func TestLockWaits(t *testing.T) {
 		r := testRepo(t, b, Options{LockTimeout: time.Minute})
 		_, free, err := r.lock(t.Context(), true)
 		require.NoError(t, err)
-		time.AfterFunc(30*time.Second, func() { _ = free() })
+		time.AfterFunc(30*time.Second, func() { _ = free.release(t.Context()) })
 		_, free2, err := r.lock(t.Context(), false)
 		require.NoError(t, err)
-		require.NoError(t, free2())
+		require.NoError(t, free2.release(t.Context()))
 
 		_, free, err = r.lock(t.Context(), true)
 		require.NoError(t, err)
@@ -89,7 +89,7 @@ func TestLockWaits(t *testing.T) {
 		_, _, err = r.lock(t.Context(), false)
 		require.ErrorIs(t, err, ErrLocked)
 		require.GreaterOrEqual(t, time.Since(start), time.Minute)
-		require.NoError(t, free())
+		require.NoError(t, free.release(t.Context()))
 	})
 }
 
@@ -107,7 +107,7 @@ func TestLockIsRenewed(t *testing.T) {
 		require.NotEqual(t, first, locks(t, b))
 		_, _, err = r.lock(t.Context(), true)
 		require.ErrorIs(t, err, ErrLocked, "after hours it still holds")
-		require.NoError(t, free())
+		require.NoError(t, free.release(t.Context()))
 		require.Empty(t, locks(t, b))
 	})
 }
@@ -145,15 +145,18 @@ func TestStaleLocksAreRemoved(t *testing.T) {
 	gone := exec.Command("true")
 	require.NoError(t, gone.Run())
 	now := time.Now()
+	missed := now.Add(-11 * time.Minute)
 	for name, c := range map[string]struct {
 		lock  lockFile
 		stale bool
 	}{
 		"old":             {lockFile{Time: now.Add(-31 * time.Minute), Hostname: "elsewhere", PID: 1}, true},
-		"process is gone": {lockFile{Time: now, Hostname: hostname(), PID: gone.Process.Pid}, true},
-		"process runs":    {lockFile{Time: now, Hostname: hostname(), PID: os.Getpid()}, false},
-		"other host":      {lockFile{Time: now, Hostname: "elsewhere", PID: gone.Process.Pid}, false},
-		"no pid":          {lockFile{Time: now, Hostname: hostname()}, false},
+		"process is gone": {lockFile{Time: missed, Hostname: hostname(), PID: gone.Process.Pid}, true},
+		"process runs":    {lockFile{Time: missed, Hostname: hostname(), PID: os.Getpid()}, false},
+		"other host":      {lockFile{Time: missed, Hostname: "elsewhere", PID: gone.Process.Pid}, false},
+		"no pid":          {lockFile{Time: missed, Hostname: hostname()}, false},
+		// A container of the same host name, whose processes we do not see, is at work.
+		"other container": {lockFile{Time: now.Add(-6 * time.Minute), Hostname: hostname(), PID: gone.Process.Pid}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := mem.New()
@@ -167,7 +170,7 @@ func TestStaleLocksAreRemoved(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			require.NoError(t, free())
+			require.NoError(t, free.release(t.Context()))
 			require.Empty(t, locks(t, b))
 		})
 	}

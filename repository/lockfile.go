@@ -30,13 +30,15 @@ func decodeLock(text []byte) (lockFile, error) {
 }
 
 // stale reports whether the lock's owner is provably gone, and why: it did not refresh the lock for long, or it ran on
-// this host and there is no such process.
-func (l lockFile) stale(now time.Time, after time.Duration) (string, bool) {
+// this host and there is no such process. That alone would prove nothing: containers may share a host name and see only
+// their own processes. So the process must have missed a renewal, too.
+func (l lockFile) stale(now time.Time, timing lockTiming) (string, bool) {
 	// Wall clocks: a process that slept in a suspended machine lost its lock too.
-	if age := now.Round(0).Sub(l.Time); age > after {
+	age := now.Round(0).Sub(l.Time)
+	if age > timing.stale {
 		return fmt.Sprintf("not refreshed for %v", age.Round(time.Second)), true
 	}
-	if l.Hostname != "" && l.Hostname == hostname() && l.PID > 0 && processGone(l.PID) {
+	if age > 2*timing.refresh && l.Hostname != "" && l.Hostname == hostname() && l.PID > 0 && processGone(l.PID) {
 		return fmt.Sprintf("process %d is gone", l.PID), true
 	}
 	return "", false

@@ -58,14 +58,19 @@ func (w *Writer) upload(o *openPack) error {
 	return w.saveIndexes(w.ctx)
 }
 
-// saveIndexes stores index files for all packs that are stored and have none. What they name then belongs to everybody.
+// saveIndexes stores index files for all packs that are stored and have none. What they name then belongs to everybody, so
+// the lock must be held: without it, packs in no index may have been removed.
 func (w *Writer) saveIndexes(ctx context.Context) error {
 	for {
 		packs := w.takeUnindexed()
 		if len(packs) == 0 {
 			return nil
 		}
-		id, err := w.r.saveFile(ctx, backend.Index, index.AppendFile(nil, packs))
+		var id ID
+		err := w.lock.held(ctx)
+		if err == nil {
+			id, err = w.r.saveFile(ctx, backend.Index, index.AppendFile(nil, packs))
+		}
 		if err != nil {
 			w.mu.Lock()
 			for _, p := range packs {

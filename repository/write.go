@@ -40,13 +40,13 @@ func (r *Repo) write(ctx context.Context, h Header, fn func(context.Context, *Wr
 	if r.opt.NoLock {
 		return nil, fmt.Errorf("repository was opened without locks, for reading: %w", fs.ErrPermission)
 	}
-	ctx, unlock, err := r.lock(ctx, false)
+	ctx, lock, err := r.lock(ctx, false)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		// The snapshot is there whether or not the lock could be removed.
-		if uerr := unlock(); uerr != nil {
+		if uerr := lock.release(ctx); uerr != nil {
 			r.opt.Logger.Warn("lock could not be removed", "error", uerr)
 		}
 	}()
@@ -57,7 +57,7 @@ func (r *Repo) write(ctx context.Context, h Header, fn func(context.Context, *Wr
 	if h.Time.IsZero() {
 		h.Time = start
 	}
-	w := newWriter(ctx, r, h.Time)
+	w := newWriter(ctx, r, lock, h.Time)
 	committed := false
 	defer func() {
 		if !committed { // also when fn panics
@@ -123,7 +123,11 @@ func (w *Writer) commit(h Header, start time.Time) (*Snapshot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode snapshot: %w", err)
 	}
-	if err := w.live(w.ctx); err != nil { // the lock may be lost
+	// Last of all: until here nobody removed what the snapshot needs.
+	if err := w.live(w.ctx); err != nil {
+		return nil, err
+	}
+	if err := w.lock.held(w.ctx); err != nil {
 		return nil, err
 	}
 	if s.ID, err = w.r.saveFile(w.ctx, backend.Snapshot, text); err != nil {

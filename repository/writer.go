@@ -17,6 +17,7 @@ const MaxBlob = 8 << 20
 // Writer collects the files of a snapshot. All methods may be called concurrently.
 type Writer struct {
 	r    *Repo
+	lock *heldLock
 	ctx  context.Context // a FileWriter is an io.Writer, whose methods take no context
 	stop context.CancelCauseFunc
 	time time.Time
@@ -56,9 +57,9 @@ type WriteStats struct {
 	AddedBytes int64 // what they take in the repository: compressed and encrypted
 }
 
-func newWriter(ctx context.Context, r *Repo, now time.Time) *Writer {
+func newWriter(ctx context.Context, r *Repo, lock *heldLock, now time.Time) *Writer {
 	w := &Writer{
-		r: r, time: now,
+		r: r, lock: lock, time: now,
 		sealing: make(chan []byte, cpus()),
 		slots:   make(chan struct{}, r.opt.Concurrency),
 		// Enough for the packs being filled and uploaded.
