@@ -38,7 +38,7 @@ var shop = []index{
 			"settings": {"index": {"number_of_shards": 3, "number_of_replicas": 0}},
 			"mappings": {"_routing": {"required": true}, "properties": {
 				"customer": {"type": "keyword"}, "placed": {"type": "date"}, "status": {"type": "keyword"},
-				"number": {"type": "long"}, "total": {"type": "scaled_float", "scaling_factor": 100},
+				"number": {"type": "long"}, "total": {"type":"double"},
 				"items": {"properties": {"sku": {"type": "keyword"}, "quantity": {"type": "integer"}, "price": {"type": "double"}}}}},
 			"aliases": {"%[1]sopen-orders": {"filter": {"term": {"status": "open"}}}}}`,
 		make: order,
