@@ -21,7 +21,7 @@ const (
 	PackSize        ProblemKind = "pack has the wrong size" // truncated, or longer than its blobs
 	PackDamaged     ProblemKind = "pack damaged"            // its SHA-256 is not its name, or its header cannot be read
 	PackUnreadable  ProblemKind = "pack unreadable"         // the backend fails
-	PackUnindexed   ProblemKind = "pack in no index"        // harmless: left by a run that was killed
+	PackUnindexed   ProblemKind = "pack in no index"        // harmless; see CheckOptions.Leftovers
 	BlobDamaged     ProblemKind = "blob damaged"            // it does not decrypt, decompress, or hash to its name
 	BlobMissing     ProblemKind = "blob missing"            // a tree or snapshot needs it, no index names it
 	SnapshotDamaged ProblemKind = "snapshot damaged"        // it cannot be read
@@ -29,7 +29,8 @@ const (
 	FileSizeWrong   ProblemKind = "file has the wrong size" // its blobs have another length than its tree says
 )
 
-// Harmless reports whether nothing is lost: all snapshots can be restored in spite of it.
+// Harmless reports whether nothing is lost: all snapshots can be restored in spite of it. Check yields such problems only
+// if CheckOptions.Leftovers asks for them.
 func (k ProblemKind) Harmless() bool { return k == PackUnindexed }
 
 // Problem is one thing that Check found; nothing is repaired.
@@ -65,6 +66,10 @@ type CheckOptions struct {
 	// ReadData reads every pack as a whole and proves that every blob can be restored. Without it, Check proves that all
 	// that the snapshots need is named by an index and that the packs are there and have the right sizes.
 	ReadData bool
+
+	// Leftovers yields packs in no index as well, and with ReadData reads them. They are harmless: a run that was killed
+	// left them, or one that is at work now has not indexed them yet. Without it, every Problem is damage.
+	Leftovers bool
 }
 
 // Check looks for damage: files that are missing, truncated, changed or foreign, and snapshots whose trees or blobs are
@@ -85,6 +90,8 @@ func (r *Repo) Check(ctx context.Context, o *CheckOptions) iter.Seq2[Problem, er
 // checker is one run of Check.
 type checker struct {
 	r     *Repo
+	opt   CheckOptions
+	roots []treeRef    // of the snapshots
 	packs map[ID]int64 // size of the stored ones
 	ix    *index.Index
 
@@ -116,10 +123,10 @@ func (r *Repo) check(ctx context.Context, opt CheckOptions, yield func(Problem, 
 	defer cancel()
 	// The caller's function must run in the caller's goroutine.
 	problems := make(chan Problem)
-	c := &checker{r: r, packs: map[ID]int64{}, ix: &index.Index{}, problems: problems}
+	c := &checker{r: r, opt: opt, packs: map[ID]int64{}, ix: &index.Index{}, problems: problems}
 	failed := make(chan error, 1)
 	go func() {
-		failed <- c.run(ctx, opt)
+		failed <- c.run(ctx)
 		close(problems)
 	}()
 	// If the caller's function panics, the goroutine must not stay.
@@ -142,9 +149,11 @@ func (r *Repo) check(ctx context.Context, opt CheckOptions, yield func(Problem, 
 	return err
 }
 
-func (c *checker) run(ctx context.Context, opt CheckOptions) error {
-	steps := []func(context.Context) error{c.keys, c.indexes, c.structure, c.snapshots}
-	if opt.ReadData {
+func (c *checker) run(ctx context.Context) error {
+	// Others may write meanwhile, in the order packs, index, snapshot. Read the other way round, what a snapshot needs is
+	// there whenever it was written.
+	steps := []func(context.Context) error{c.keys, c.snapshots, c.indexes, c.structure, c.trees}
+	if c.opt.ReadData {
 		steps = append(steps, c.data)
 	}
 	for _, step := range steps {

@@ -32,7 +32,7 @@ func (c *checker) data(ctx context.Context) error {
 		blobs = slices.Clone(blobs)
 		g.Go(func() error { return c.pack(gctx, id, size, blobs) })
 	}
-	// Those in no index: the header says what they hold.
+	// Leftovers: the header says what they hold.
 	for id, size := range c.packs {
 		if gctx.Err() != nil {
 			break
@@ -49,13 +49,17 @@ func (c *checker) pack(ctx context.Context, id ID, size int64, blobs []pack.Blob
 	unindexed := blobs == nil
 	header, err := c.header(ctx, id, size)
 	if err != nil {
+		kind := PackUnreadable
+		if errors.Is(err, ErrDamaged) {
+			kind = PackDamaged
+		}
 		// The blobs can be read all the same, by what the index says.
-		if cerr := c.damaged(ctx, PackDamaged, h, err); cerr != nil {
+		if cerr := c.damaged(ctx, kind, h, err); cerr != nil {
 			return cerr
 		}
 	} else if unindexed {
 		blobs = header
-	} else if !sameBlobs(header, blobs) {
+	} else if !slices.Equal(header, blobs) { // both in the order of their offsets
 		c.report(ctx, Problem{Kind: IndexWrong, Handle: h, Err: errors.New("its entries differ from the pack's header")})
 	}
 	rc, err := c.r.be.Load(ctx, h, 0, size)
@@ -108,7 +112,7 @@ func (c *checker) header(ctx context.Context, id ID, size int64) ([]pack.Blob, e
 	}
 	n, err := pack.HeaderLength(tail, size)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	body := size - pack.LengthSize - int64(n)
 	sealed, err := readRange(ctx, c.r.be, h, body, int64(n), nil)
@@ -117,14 +121,13 @@ func (c *checker) header(ctx context.Context, id ID, size int64) ([]pack.Blob, e
 	}
 	text, err := c.r.key.Open(sealed)
 	if err != nil {
-		return nil, fmt.Errorf("header: %w", err)
+		return nil, fmt.Errorf("%w: header: %w", ErrDamaged, err)
 	}
-	return pack.ParseHeader(text, body)
-}
-
-// sameBlobs reports whether an index, sorted by offset, says the same as the header.
-func sameBlobs(header, blobs []pack.Blob) bool {
-	return slices.Equal(header, blobs)
+	blobs, err := pack.ParseHeader(text, body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return blobs, nil
 }
 
 type countingReader struct {

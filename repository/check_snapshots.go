@@ -28,19 +28,26 @@ type treeRef struct {
 	path         string
 }
 
-// snapshots checks that all that the snapshots refer to is there.
+// snapshots reads the snapshot files.
 func (c *checker) snapshots(ctx context.Context) error {
-	w := &walk{c: c, seen: map[ID]bool{}}
-	w.wake = sync.NewCond(&w.mu)
-	err := c.each(ctx, backend.Snapshot, func(ctx context.Context, h backend.Handle) error {
+	var mu sync.Mutex
+	return c.each(ctx, backend.Snapshot, func(ctx context.Context, h backend.Handle) error {
 		s, err := c.r.loadSnapshot(ctx, h)
 		if err == nil {
-			w.push(treeRef{id: s.Tree, snapshot: s.ID})
+			mu.Lock()
+			defer mu.Unlock()
+			c.roots = append(c.roots, treeRef{id: s.Tree, snapshot: s.ID})
 		}
 		return c.damaged(ctx, SnapshotDamaged, h, err)
 	})
-	if err != nil {
-		return err
+}
+
+// trees checks that all that the snapshots refer to is there.
+func (c *checker) trees(ctx context.Context) error {
+	w := &walk{c: c, seen: map[ID]bool{}}
+	w.wake = sync.NewCond(&w.mu)
+	for _, t := range c.roots {
+		w.push(t)
 	}
 	stop := context.AfterFunc(ctx, func() {
 		w.mu.Lock()

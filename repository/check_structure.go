@@ -86,8 +86,13 @@ func (c *checker) structure(ctx context.Context) error {
 		}
 	}
 	for id := range c.packs {
-		if !indexed[id] {
+		if indexed[id] {
+			continue
+		}
+		if c.opt.Leftovers {
 			c.report(ctx, Problem{Kind: PackUnindexed, Handle: packHandle(id)})
+		} else {
+			delete(c.packs, id)
 		}
 	}
 	return nil

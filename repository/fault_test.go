@@ -202,7 +202,7 @@ func TestCheckNamesTheDamage(t *testing.T) {
 			r := repositorytest.Reopen(t, b)
 			c.damage(b)
 			var found []repository.ProblemKind
-			for p, err := range r.Check(t.Context(), &repository.CheckOptions{ReadData: true}) {
+			for p, err := range r.Check(t.Context(), &repository.CheckOptions{ReadData: true, Leftovers: true}) {
 				require.NoError(t, err)
 				require.NotEmpty(t, p.String())
 				found = append(found, p.Kind)

@@ -69,11 +69,11 @@ func Write(t testing.TB, r *repository.Repo, files map[string]string) *repositor
 	return s
 }
 
-// RequireClean checks all of the repository, data included. Only harmless problems are allowed.
+// RequireClean checks all of the repository, data included.
 func RequireClean(t testing.TB, r *repository.Repo) {
 	t.Helper()
 	for p, err := range r.Check(t.Context(), &repository.CheckOptions{ReadData: true}) {
 		require.NoError(t, err)
-		require.True(t, p.Kind.Harmless(), "%v", p)
+		require.Fail(t, "the repository is damaged", "%v", p)
 	}
 }
