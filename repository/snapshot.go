@@ -138,18 +138,3 @@ func decodeSnapshot(text []byte, id ID) (*Snapshot, error) {
 	}
 	return s, nil
 }
-
-// has reports whether the snapshot meets every condition.
-func (f Filter) has(s *Snapshot) bool {
-	all := func(have, want []string) bool {
-		return !slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(have, w) })
-	}
-	return (f.Hostname == "" || f.Hostname == s.Hostname) && all(s.Tags, f.Tags) && all(s.Paths, f.Paths)
-}
-
-// Filter chooses snapshots; the zero value chooses all. Every given condition must hold.
-type Filter struct {
-	Hostname string
-	Tags     []string // all of them
-	Paths    []string // all of them
-}
