@@ -65,6 +65,9 @@ func (c *codec) openBlob(dst, p []byte, length int) ([]byte, error) {
 		dst = make([]byte, 0, length)
 	}
 	out, err := c.blob.DecodeAll(p, dst[:0:length])
+	if errors.Is(err, zstd.ErrDecoderClosed) {
+		return nil, fmt.Errorf("repository: %w", ErrClosed)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("decompress: %w: %w", ErrDamaged, err)
 	}
@@ -84,6 +87,9 @@ func (c *codec) openFile(p []byte) ([]byte, error) {
 		return p, nil
 	case zstdFile:
 		out, err := c.general.DecodeAll(p[1:], nil)
+		if errors.Is(err, zstd.ErrDecoderClosed) {
+			return nil, fmt.Errorf("repository: %w", ErrClosed)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("decompress: %w: %w", ErrDamaged, err)
 		}

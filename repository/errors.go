@@ -19,7 +19,7 @@ var (
 	// ErrDamaged says that what was read is not what was written: truncated, changed, or sealed with another key.
 	ErrDamaged = errors.New("damaged")
 
-	// ErrClosed says that a Writer or FileWriter was used after its end.
+	// ErrClosed says that a Repo, Writer or FileWriter was used after its end.
 	ErrClosed = errors.New("closed")
 )
 

@@ -28,10 +28,6 @@ func initialize(ctx context.Context, b backend.Backend, pw Password, o *Options)
 	if err := vacant(ctx, b); err != nil {
 		return nil, err
 	}
-	params := crypto.Params{N: opt.ScryptN, R: 8, P: 1}
-	if opt.ScryptN == 0 {
-		params = crypto.Calibrate()
-	}
 	r, err := newRepo(b, opt, crypto.NewKey())
 	if err != nil {
 		return nil, err
@@ -39,9 +35,14 @@ func initialize(ctx context.Context, b backend.Backend, pw Password, o *Options)
 	if r.cfg, err = newConfig(); err != nil {
 		return nil, err
 	}
-	if err := addKey(ctx, b, r.key, pw, params, r.now()); err != nil {
+	if o != nil && o.CopyChunker != nil {
+		r.cfg.Polynomial = o.CopyChunker.cfg.Polynomial
+	}
+	id, err := addKey(ctx, b, r.key, pw, opt.scrypt(), keyFile{Created: r.now(), Username: username(), Hostname: hostname()})
+	if err != nil {
 		return nil, err
 	}
+	r.keyID.Store(&id)
 	text, err := json.Marshal(r.cfg)
 	if err != nil {
 		return nil, fmt.Errorf("encode config: %w", err)

@@ -29,47 +29,51 @@ type keyFile struct {
 	Data     []byte    `json:"data"`
 }
 
-func addKey(ctx context.Context, b backend.Backend, master *crypto.Key, pw Password, p crypto.Params, now time.Time) error {
+// addKey stores a key file for the password and gives its name. f says who made it and when.
+func addKey(ctx context.Context, b backend.Backend, master *crypto.Key, pw Password, p crypto.Params, made keyFile) (ID, error) {
 	f := keyFile{
-		Created: now, Username: username(), Hostname: hostname(), KDF: "scrypt", N: p.N, R: p.R, P: p.P, Salt: make([]byte, 64),
+		Created: made.Created, Username: made.Username, Hostname: made.Hostname, KDF: "scrypt", N: p.N, R: p.R, P: p.P, Salt: make([]byte, 64),
 	}
 	rand.Read(f.Salt) // never fails
 	user, err := crypto.Derive(p, f.Salt, string(pw))
 	if err != nil {
-		return fmt.Errorf("make key: %w", err)
+		return ID{}, fmt.Errorf("make key: %w", err)
 	}
 	f.Data = user.Seal(append(make([]byte, crypto.IVSize), master.Encode()...))
 	text, err := json.Marshal(f)
 	if err != nil {
-		return fmt.Errorf("make key: %w", err)
+		return ID{}, fmt.Errorf("make key: %w", err)
 	}
-	h := backend.Handle{Type: backend.Key, Name: Hash(text).String()}
-	return save(ctx, b, h, bytes.NewReader(text), int64(len(text)))
+	id := Hash(text)
+	h := backend.Handle{Type: backend.Key, Name: id.String()}
+	return id, save(ctx, b, h, bytes.NewReader(text), int64(len(text)))
 }
 
-// findKey tries the keys one after the other: each takes much memory.
-func findKey(ctx context.Context, b backend.Backend, pw Password) (*crypto.Key, error) {
+// findKey tries the keys one after the other: each takes much memory. It gives the master key, and the name of the file that
+// the password opened.
+func findKey(ctx context.Context, b backend.Backend, pw Password) (*crypto.Key, ID, error) {
 	var handles []backend.Handle
 	for fi, err := range b.List(ctx, backend.Key) {
 		if err != nil {
-			return nil, err
+			return nil, ID{}, err
 		}
 		handles = append(handles, fi.Handle)
 	}
 	if len(handles) == 0 {
-		return nil, errors.New("the repository has no keys")
+		return nil, ID{}, errors.New("the repository has no keys")
 	}
 	slices.SortFunc(handles, func(a, b backend.Handle) int { return strings.Compare(a.Name, b.Name) })
 	var problems []error
 	wrong := 0
 	for _, h := range handles {
 		if err := context.Cause(ctx); err != nil {
-			return nil, err
+			return nil, ID{}, err
 		}
 		k, err := openKey(ctx, b, h, pw)
 		switch {
 		case err == nil:
-			return k, nil
+			id, err := ParseID(h.Name)
+			return k, id, err
 		case errors.Is(err, ErrWrongPassword):
 			wrong++
 		default:
@@ -77,13 +81,13 @@ func findKey(ctx context.Context, b backend.Backend, pw Password) (*crypto.Key, 
 		}
 	}
 	if len(problems) == 0 {
-		return nil, fmt.Errorf("%w (keys tried: %d)", ErrWrongPassword, wrong)
+		return nil, ID{}, fmt.Errorf("%w (keys tried: %d)", ErrWrongPassword, wrong)
 	}
 	if wrong > 0 {
 		// Another password may well open another key, yet one that cannot be read may have been the one wanted.
-		return nil, fmt.Errorf("%w (keys tried: %d; not usable: %w)", ErrWrongPassword, wrong, errors.Join(problems...))
+		return nil, ID{}, fmt.Errorf("%w (keys tried: %d; not usable: %w)", ErrWrongPassword, wrong, errors.Join(problems...))
 	}
-	return nil, errors.Join(problems...)
+	return nil, ID{}, errors.Join(problems...)
 }
 
 func openKey(ctx context.Context, b backend.Backend, h backend.Handle, pw Password) (*crypto.Key, error) {

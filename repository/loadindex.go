@@ -20,8 +20,10 @@ const loaders = 8
 // those it knows is gone, since then somebody removed data. A Writer does that under its lock, so that nobody can remove
 // what it relies on.
 func (r *Repo) refreshIndex(ctx context.Context) (*index.Index, error) {
-	r.indexMu.Lock()
-	defer r.indexMu.Unlock()
+	if err := r.indexTurn.take(ctx); err != nil {
+		return nil, err
+	}
+	defer r.indexTurn.give()
 	stored := map[string]bool{}
 	var fresh []backend.Handle
 	for fi, err := range r.be.List(ctx, backend.Index) {
@@ -88,15 +90,18 @@ func (r *Repo) readIndex(ctx context.Context, h backend.Handle) ([]index.Pack, e
 }
 
 // addIndex adds the packs that the stored index file id names.
-func (r *Repo) addIndex(id ID, packs []index.Pack) {
-	r.indexMu.Lock()
-	defer r.indexMu.Unlock()
+func (r *Repo) addIndex(ctx context.Context, id ID, packs []index.Pack) error {
+	if err := r.indexTurn.take(ctx); err != nil {
+		return err // it is stored: who refreshes next finds it
+	}
+	defer r.indexTurn.give()
 	if r.indexes[id.String()] {
-		return
+		return nil
 	}
 	r.index.Load().Add(packs)
 	if r.indexes == nil {
 		r.indexes = map[string]bool{}
 	}
 	r.indexes[id.String()] = true
+	return nil
 }

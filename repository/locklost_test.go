@@ -57,10 +57,7 @@ func TestNothingIsNamedWithoutTheLock(t *testing.T) {
 				r.now = func() time.Time { return time.Now().Add(time.Duration(jump.Load())) }
 				_, err := r.Write(t.Context(), Header{}, func(ctx context.Context, w *Writer) error {
 					for i := range byte(9) {
-						p := make([]byte, 1<<20)
-						for j := range p { // does not compress
-							p[j] = Hash([]byte{i, byte(j), byte(j >> 8), byte(j >> 16)})[0]
-						}
+						p := noise(i, 1<<20)
 						if _, err := w.SaveBlob(ctx, p); err != nil {
 							return err
 						}

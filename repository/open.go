@@ -30,7 +30,7 @@ func open(ctx context.Context, b backend.Backend, pw Password, o *Options) (*Rep
 		}
 		return nil, err
 	}
-	key, err := findKey(ctx, b, pw)
+	key, id, err := findKey(ctx, b, pw)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +38,7 @@ func open(ctx context.Context, b backend.Backend, pw Password, o *Options) (*Rep
 	if err != nil {
 		return nil, err
 	}
+	r.keyID.Store(&id)
 	return r, nil
 }
 

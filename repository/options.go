@@ -14,9 +14,10 @@ type Options struct {
 	PackSize    int           // bytes, 4 to 128 MiB; default 16 MiB
 	Concurrency int           // uploads at once; default 2
 	Logger      *slog.Logger  // default: none
-	ScryptN     int           // Init only: cost of the password key, a power of two; 0: about half a second, as restic chooses
+	ScryptN     int           // of new keys: cost of the password key, a power of two; 0: about half a second, as restic chooses
 	NoLock      bool          // for reading a store that cannot be written; Write is then refused
 	LockTimeout time.Duration // how long to wait for a conflicting lock; default 0: fail at once
+	CopyChunker *Repo         // Init only: cut files where this repository does, so that Copy between the two deduplicates
 
 	// LockSettle is how long to wait between creating a lock and looking for those of others that were created at the same
 	// moment. It must be longer than a new file takes to be listed. Default 200 ms, as restic.

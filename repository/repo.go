@@ -19,12 +19,13 @@ type Repo struct {
 	be    backend.Backend
 	opt   Options
 	key   *crypto.Key
+	keyID atomic.Pointer[ID] // the key file that was opened
 	cfg   config
 	codec *codec
 
-	indexMu sync.Mutex      // held while index files are listed and loaded
-	indexes map[string]bool // names of the index files in index
-	index   atomic.Pointer[index.Index]
+	indexTurn turn            // held while index files are listed and loaded
+	indexes   map[string]bool // names of the index files in index
+	index     atomic.Pointer[index.Index]
 
 	splitter func() *chunker.Splitter // at the beginning of a chunk
 
@@ -44,6 +45,7 @@ func newRepo(b backend.Backend, o Options, key *crypto.Key) (*Repo, error) {
 	}
 	r := &Repo{
 		be: b, opt: o, key: key, codec: c, ahead: semaphore.NewWeighted(readAhead), now: time.Now,
+		indexTurn:  newTurn(),
 		lockTiming: defaultLockTiming,
 	}
 	r.index.Store(&index.Index{})

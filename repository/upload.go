@@ -14,7 +14,7 @@ const (
 	maxIndexAge   = 10 * time.Minute
 )
 
-// send begins the upload of the open pack. It waits for a free slot: that is what bounds memory. The caller holds p.mu.
+// send begins the upload of the open pack. It waits for a free slot: that is what bounds memory. The caller has p's turn.
 func (w *Writer) send(ctx context.Context, p *packer) error {
 	if p.open == nil {
 		return nil
@@ -80,7 +80,9 @@ func (w *Writer) saveIndexes(ctx context.Context) error {
 			w.mu.Unlock()
 			return fmt.Errorf("save index: %w", err)
 		}
-		w.r.addIndex(id, packs)
+		if err := w.r.addIndex(ctx, id, packs); err != nil {
+			return fmt.Errorf("save index: %w", err)
+		}
 		w.mu.Lock()
 		for _, p := range packs {
 			for _, b := range p.Blobs {
@@ -111,9 +113,11 @@ func (w *Writer) takeUnindexed() []index.Pack {
 func (w *Writer) flush() error {
 	for i := range w.packers {
 		p := &w.packers[i]
-		p.mu.Lock()
+		if err := p.turn.take(w.ctx); err != nil {
+			return err
+		}
 		err := w.send(w.ctx, p)
-		p.mu.Unlock()
+		p.turn.give()
 		if err != nil {
 			return err
 		}

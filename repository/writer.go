@@ -46,7 +46,7 @@ type Writer struct {
 
 // packer fills one pack at a time.
 type packer struct {
-	mu   sync.Mutex
+	turn turn // held also while waiting for a slot to upload
 	open *openPack
 }
 
@@ -63,8 +63,9 @@ func newWriter(ctx context.Context, r *Repo, lock *heldLock, now time.Time) *Wri
 		sealing: make(chan []byte, cpus()),
 		slots:   make(chan struct{}, r.opt.Concurrency),
 		// Enough for the packs being filled and uploaded.
-		pages: make(pagePool, (r.opt.Concurrency+2)*(r.opt.PackSize/pageSize+1)),
-		own:   [2]map[ID]uint32{{}, {}},
+		pages:   make(pagePool, (r.opt.Concurrency+2)*(r.opt.PackSize/pageSize+1)),
+		own:     [2]map[ID]uint32{{}, {}},
+		packers: [2]packer{{turn: newTurn()}, {turn: newTurn()}},
 	}
 	w.ctx, w.stop = context.WithCancelCause(ctx)
 	for range cap(w.sealing) {
@@ -194,8 +195,11 @@ func (w *Writer) seal(buf, p []byte, b *pack.Blob) []byte {
 // pack adds a sealed blob of n bytes of text to the open pack of its type.
 func (w *Writer) pack(ctx context.Context, b pack.Blob, sealed []byte, n int) error {
 	p := &w.packers[b.Type]
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	// The Writer's own end frees the turn: send gives up then.
+	if err := p.turn.take(ctx); err != nil {
+		return err
+	}
+	defer p.turn.give()
 	if _, ok := w.size(b.Type, b.ID); ok {
 		return nil // another goroutine was faster
 	}
