@@ -31,8 +31,9 @@ type Repo struct {
 
 	ahead *semaphore.Weighted // bytes that files being read may hold before they are asked for
 
-	now        func() time.Time
-	lockTiming lockTiming
+	now         func() time.Time
+	lockTiming  lockTiming
+	indexLimits indexLimits
 }
 
 // readAhead bounds the memory of all prefetched blobs of a Repo.
@@ -46,7 +47,7 @@ func newRepo(b backend.Backend, o Options, key *crypto.Key) (*Repo, error) {
 	r := &Repo{
 		be: b, opt: o, key: key, codec: c, ahead: semaphore.NewWeighted(readAhead), now: time.Now,
 		indexTurn:  newTurn(),
-		lockTiming: defaultLockTiming,
+		lockTiming: defaultLockTiming, indexLimits: defaultIndexLimits,
 	}
 	r.index.Store(&index.Index{})
 	template := sync.OnceValue(func() *chunker.Splitter { return chunker.NewSplitter(r.cfg.Polynomial) })

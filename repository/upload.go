@@ -9,10 +9,14 @@ import (
 	"github.com/escrow-backup/escrow/repository/backend"
 )
 
-const (
-	maxIndexBlobs = 50000
-	maxIndexAge   = 10 * time.Minute
-)
+// indexLimits say when a Writer stores an index file, so that a run that is killed loses little.
+type indexLimits struct {
+	blobs int           // at most, in a file
+	age   time.Duration // of the first pack that no index names
+}
+
+// As restic does.
+var defaultIndexLimits = indexLimits{blobs: 50000, age: 10 * time.Minute}
 
 // send begins the upload of the open pack. It waits for a free slot: that is what bounds memory. The caller has p's turn.
 func (w *Writer) send(ctx context.Context, p *packer) error {
@@ -50,7 +54,7 @@ func (w *Writer) upload(o *openPack) error {
 	}
 	w.unindexed = append(w.unindexed, index.Pack{ID: id, Blobs: o.blobs})
 	w.waiting += len(o.blobs)
-	due := w.waiting >= maxIndexBlobs || w.r.now().Sub(w.since) >= maxIndexAge
+	due := w.waiting >= w.r.indexLimits.blobs || w.r.now().Sub(w.since) >= w.r.indexLimits.age
 	w.mu.Unlock()
 	if !due {
 		return nil
@@ -98,7 +102,7 @@ func (w *Writer) takeUnindexed() []index.Pack {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n, blobs := 0, 0
-	for n < len(w.unindexed) && (n == 0 || blobs+len(w.unindexed[n].Blobs) <= maxIndexBlobs) {
+	for n < len(w.unindexed) && (n == 0 || blobs+len(w.unindexed[n].Blobs) <= w.r.indexLimits.blobs) {
 		blobs += len(w.unindexed[n].Blobs)
 		n++
 	}
