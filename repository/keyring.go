@@ -87,7 +87,7 @@ func (o Options) scrypt() crypto.Params {
 // password keeps access to what is stored so far, even after his key was removed, if he kept a copy of it.
 func (r *Repo) AddKey(ctx context.Context, pw Password, o *KeyOptions) (ID, error) {
 	var id ID
-	err := r.locked(ctx, false, func(ctx context.Context) (err error) {
+	err := r.locked(ctx, false, func(ctx context.Context, _ *heldLock) (err error) {
 		id, err = r.newKey(ctx, pw, o)
 		return err
 	})
@@ -138,12 +138,12 @@ func (r *Repo) newKey(ctx context.Context, pw Password, o *KeyOptions) (ID, erro
 //
 // The master key stays what it is: a removed password must be taken for known to whoever had it and a copy of the key file.
 func (r *Repo) RemoveKey(ctx context.Context, ref string) error {
-	err := r.locked(ctx, true, func(ctx context.Context) error {
+	err := r.locked(ctx, true, func(ctx context.Context, l *heldLock) error {
 		h, err := r.findKeyFile(ctx, ref)
 		if err != nil {
 			return err
 		}
-		return r.dropKey(ctx, h)
+		return r.dropKey(ctx, l, h)
 	})
 	if err != nil {
 		return fmt.Errorf("remove key %.64q: %w", ref, err)
@@ -176,13 +176,16 @@ func (r *Repo) findKeyFile(ctx context.Context, ref string) (backend.Handle, err
 }
 
 // dropKey removes a key if it is not the one in use and that one is still there. The caller holds an exclusive lock.
-func (r *Repo) dropKey(ctx context.Context, h backend.Handle) error {
+func (r *Repo) dropKey(ctx context.Context, l *heldLock, h backend.Handle) error {
 	used := backend.Handle{Type: backend.Key, Name: r.keyID.Load().String()}
 	if h == used {
 		return fmt.Errorf("the repository was opened with it: %w", fs.ErrPermission)
 	}
 	if _, err := readFile(ctx, r.be, used); err != nil {
 		return fmt.Errorf("the key that the repository was opened with is not there any more: %w", err)
+	}
+	if err := l.held(ctx); err != nil {
+		return err
 	}
 	return r.be.Remove(ctx, h)
 }
@@ -192,13 +195,13 @@ func (r *Repo) dropKey(ctx context.Context, h backend.Handle) error {
 // exclusive lock.
 func (r *Repo) ChangePassword(ctx context.Context, pw Password, o *KeyOptions) (ID, error) {
 	var id ID
-	err := r.locked(ctx, true, func(ctx context.Context) (err error) {
+	err := r.locked(ctx, true, func(ctx context.Context, l *heldLock) (err error) {
 		if id, err = r.newKey(ctx, pw, o); err != nil {
 			return err
 		}
 		old := r.keyID.Swap(&id)
 		h := backend.Handle{Type: backend.Key, Name: old.String()}
-		if err := r.dropKey(ctx, h); err != nil && !backend.IsNotExist(err) {
+		if err := r.dropKey(ctx, l, h); err != nil && !backend.IsNotExist(err) {
 			return fmt.Errorf("the new password works, but the old one may still do so: %w", err)
 		}
 		return nil

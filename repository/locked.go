@@ -2,12 +2,13 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 )
 
 // locked runs fn under a lock. The context that fn gets ends when the lock is lost; the error is then that cause.
-func (r *Repo) locked(ctx context.Context, exclusive bool, fn func(context.Context) error) error {
+func (r *Repo) locked(ctx context.Context, exclusive bool, fn func(context.Context, *heldLock) error) error {
 	if r.opt.NoLock {
 		return fmt.Errorf("repository was opened without locks, for reading: %w", fs.ErrPermission)
 	}
@@ -21,13 +22,9 @@ func (r *Repo) locked(ctx context.Context, exclusive bool, fn func(context.Conte
 			r.opt.Logger.Warn("lock could not be removed", "error", rerr)
 		}
 	}()
-	if err = fn(ctx); err == nil {
-		return nil
+	err = fn(ctx, l)
+	if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		return fmt.Errorf("%w (%w)", cause, err) // err may say no more than that ctx has ended
 	}
-	return withCause(ctx, err)
-}
-
-// withCause adds why ctx ended to an error that only says that it did.
-func withCause(ctx context.Context, err error) error {
-	return (&Writer{ctx: ctx}).cause(err)
+	return err
 }
