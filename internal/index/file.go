@@ -45,6 +45,13 @@ type blobJSON struct {
 
 // DecodeFile reads the JSON of an index file.
 func DecodeFile(b []byte) ([]Pack, error) {
+	if packs, ok := decodeFast(b); ok {
+		return packs, nil
+	}
+	return decodeJSON(b)
+}
+
+func decodeJSON(b []byte) ([]Pack, error) {
 	var f fileJSON
 	if err := json.Unmarshal(b, &f); err != nil {
 		return nil, fmt.Errorf("decode index: %w", err)
