@@ -109,23 +109,6 @@ func TestConfigRefusals(t *testing.T) {
 	}
 }
 
-// What restic 0.14 writes for a small directory: our bytes must be the same, or equal trees would not be stored once.
-func TestTreeIsByteIdentical(t *testing.T) {
-	const text = `{"nodes":[{"name":"\\\"q\\\" \u0026 \\n\\u200b","type":"dir","mode":2147484141,` +
-		`"mtime":"2020-01-02T03:04:05.000000006Z","atime":"2020-01-02T03:04:05Z","ctime":"2020-01-02T03:04:05Z",` +
-		`"uid":0,"gid":0,"content":null,"subtree":` + someID + `},{"name":"empty","type":"file","mode":420,` +
-		`"mtime":"2020-01-02T03:04:05Z","atime":"2020-01-02T03:04:05Z","ctime":"2020-01-02T03:04:05Z","uid":1,"gid":2,` +
-		`"content":[]},{"name":"l","type":"symlink","mode":134218239,"mtime":"2020-01-02T03:04:05Z",` +
-		`"atime":"2020-01-02T03:04:05Z","ctime":"2020-01-02T03:04:05Z","uid":0,"gid":0,"linktarget":"x","content":null}]}` + "\n"
-	nodes, err := decodeTree([]byte(text))
-	require.NoError(t, err)
-	require.Equal(t, "\"q\" & \n\u200b", nodes[0].Name)
-	require.Equal(t, fs.ModeSymlink|0o777, nodes[2].fileMode())
-	got, err := encodeTree(nodes)
-	require.NoError(t, err)
-	require.Equal(t, text, string(got))
-}
-
 func TestReadSpecialFiles(t *testing.T) {
 	r := testRepo(t, mem.New(), Options{LockSettle: time.Millisecond})
 	var root ID
