@@ -260,7 +260,7 @@ func (h *Handler) histogram(name string, arg map[string]any, groups []aggGroup, 
 	if len(out) > maxBuckets {
 		return nil, tooManyBuckets()
 	}
-	return obj{"buckets", out}, nil
+	return keyed(arg, out), nil
 }
 
 func (h *Handler) ranges(arg map[string]any, groups []aggGroup, bucket bucketFunc) (any, *esError) {
@@ -332,7 +332,7 @@ func (h *Handler) ranges(arg map[string]any, groups []aggGroup, bucket bucketFun
 		}
 		out = append(out, append(o, "doc_count", n).with(sub...))
 	}
-	return obj{"buckets", out}, nil
+	return keyed(arg, out), nil
 }
 
 func (h *Handler) terms(arg map[string]any, groups []aggGroup, bucket bucketFunc) (any, *esError) {
@@ -357,6 +357,12 @@ func (h *Handler) terms(arg map[string]any, groups []aggGroup, bucket bucketFunc
 		}
 		return less(keys[i], keys[j]) < 0
 	})
+	kind := ""
+	for _, g := range groups {
+		if fd := g.sh.ix.fields.find(f); fd != nil {
+			kind = fd.kind
+		}
+	}
 	out, other := []any{}, 0
 	for i, k := range keys {
 		if i >= size {
@@ -371,7 +377,64 @@ func (h *Handler) terms(arg map[string]any, groups []aggGroup, bucket bucketFunc
 		if x, is := k.(float64); is {
 			shown = dbl(x)
 		}
-		out = append(out, obj{"key", shown, "doc_count", n}.with(sub...))
+		b := obj{"key", shown}
+		if kind == "boolean" {
+			b = append(b, "key_as_string", strconv.FormatBool(k == int64(1)))
+		}
+		out = append(out, append(b, "doc_count", n).with(sub...))
 	}
 	return obj{"doc_count_error_upper_bound", 0, "sum_other_doc_count", other, "buckets", out}, nil
+}
+
+// keyed shows buckets as an object if that was asked for.
+func keyed(arg map[string]any, buckets []any) obj {
+	if arg["keyed"] != true {
+		return obj{"buckets", buckets}
+	}
+	o := obj{}
+	for _, b := range buckets {
+		x := b.(obj)
+		switch k := x[1].(type) {
+		case string: // of a range, which is not repeated inside
+			o = append(o, k, x[2:])
+		case dbl:
+			o = append(o, javaDouble(float64(k)), x)
+		}
+	}
+	return obj{"buckets", o}
+}
+
+// checkAggs refuses aggregations that an index cannot do.
+func checkAggs(ix *index, aggs map[string]any) *esError {
+	for name, v := range aggs {
+		def, _ := v.(map[string]any)
+		for kind, a := range def {
+			arg, _ := a.(map[string]any)
+			if kind == "aggs" || kind == "aggregations" {
+				if e := checkAggs(ix, arg); e != nil {
+					return e
+				}
+				continue
+			}
+			on, _ := arg["field"].(string)
+			f := ix.fields.find(on)
+			switch kind {
+			case "range":
+				if l, is := arg["ranges"].([]any); is && len(l) == 0 {
+					return illegal("No [ranges] specified for the [%s] aggregation", name)
+				}
+				fallthrough
+			case "sum", "min", "max", "avg", "stats", "histogram":
+				if f != nil && f.kind == "keyword" {
+					return illegal("Field [%s] of type [keyword] is not supported for aggregation [%s]", on, kind)
+				}
+				fallthrough
+			case "terms", "value_count":
+				if f != nil && f.analyzed(on) {
+					return fielddata(on)
+				}
+			}
+		}
+	}
+	return nil
 }

@@ -8,7 +8,7 @@ import (
 
 func aliasClash(name string) *esError {
 	return &esError{status: 400, kind: "invalid_alias_name_exception",
-		reason: "Invalid alias name [" + name + "]: an index or data stream exists with the same name as the alias", extra: obj{"index_uuid", "_na_", "index", name}}
+		reason: "Invalid alias name [" + name + "]: an index or data stream exists with the same name as the alias"}
 }
 
 // aliasOf is what the server shows of an alias definition: routing stands for both kinds.
@@ -36,7 +36,7 @@ func (h *Handler) getAlias(r *request, target, names string) (*reply, *esError) 
 	if e != nil {
 		return nil, e
 	}
-	out, found := obj{}, false
+	out := obj{}
 	for _, ix := range list {
 		if e := ix.blocked("metadata"); e != nil {
 			return nil, e
@@ -45,15 +45,25 @@ func (h *Handler) getAlias(r *request, target, names string) (*reply, *esError) 
 		for a, v := range ix.aliases {
 			if names == "" || matchAny(names, a) {
 				as[a] = clone(v)
-				found = true
 			}
 		}
 		if names == "" || len(as) > 0 {
 			out = append(out, ix.name, obj{"aliases", as})
 		}
 	}
-	if !found && names != "" && !strings.Contains(names, "*") {
-		return nil, &esError{status: 404, message: true, reason: "alias [" + names + "] missing"}
+	// Names that stand for themselves must exist; what was found is shown all the same.
+	var missing []string
+	for n := range strings.SplitSeq(names, ",") {
+		if names != "" && n != "_all" && !strings.Contains(n, "*") && !slices.ContainsFunc(list, func(ix *index) bool { return ix.aliases[n] != nil }) {
+			missing = append(missing, n)
+		}
+	}
+	if len(missing) > 0 {
+		word := "alias ["
+		if len(missing) > 1 {
+			word = "aliases ["
+		}
+		return &reply{status: 404, v: obj{"error", word + strings.Join(missing, ",") + "] missing", "status", 404}.with(out...)}, nil
 	}
 	return &reply{status: 200, v: out}, nil
 }
@@ -133,7 +143,7 @@ func (h *Handler) putAlias(r *request, target, name string) (*reply, *esError) {
 	if e := h.addAlias(r, target, name, body); e != nil {
 		return nil, e
 	}
-	return ok("acknowledged", true), nil
+	return ok("acknowledged", true, "errors", false), nil
 }
 
 func (h *Handler) deleteAlias(r *request, target, name string) (*reply, *esError) {
@@ -142,7 +152,7 @@ func (h *Handler) deleteAlias(r *request, target, name string) (*reply, *esError
 	if e := h.removeAlias(r, target, name); e != nil {
 		return nil, e
 	}
-	return ok("acknowledged", true), nil
+	return ok("acknowledged", true, "errors", false), nil
 }
 
 func (h *Handler) postAliases(r *request) (*reply, *esError) {
@@ -161,7 +171,31 @@ func (h *Handler) postAliases(r *request) (*reply, *esError) {
 	for _, ix := range h.indices {
 		before[ix] = maps.Clone(ix.aliases)
 	}
-	drop := []string{}
+	drop := map[string]*index{}
+	undo := func(e *esError) (*reply, *esError) {
+		for n, ix := range drop {
+			h.indices[n] = ix
+		}
+		for ix, as := range before {
+			ix.aliases = as
+		}
+		return nil, e
+	}
+	// An alias may take the name of an index that the same request removes.
+	for _, a := range actions {
+		m, _ := a.(map[string]any)
+		def, _ := m["remove_index"].(map[string]any)
+		for _, n := range list(def, "index", "indices") {
+			if h.indices[n] == nil {
+				return undo(noIndex(n))
+			}
+			drop[n] = h.indices[n]
+		}
+	}
+	for n := range drop {
+		delete(h.indices, n)
+	}
+	skipped := 0
 	for _, a := range actions {
 		m, _ := a.(map[string]any)
 		for kind, v := range m {
@@ -177,23 +211,18 @@ func (h *Handler) postAliases(r *request) (*reply, *esError) {
 				}
 			case "remove":
 				if e = h.removeAlias(r, target, strings.Join(aliases, ",")); e != nil && def["must_exist"] == false {
-					e = nil
+					if skipped++; skipped < len(actions) { // one action must find something
+						e = nil
+					}
 				}
 			case "remove_index":
-				drop = append(drop, indices...)
 			default:
 				e = illegal("[aliases] unknown field [%s]", kind)
 			}
 			if e != nil {
-				for ix, as := range before {
-					ix.aliases = as
-				}
-				return nil, e
+				return undo(e)
 			}
 		}
-	}
-	for _, n := range drop {
-		delete(h.indices, n)
 	}
 	return ok("acknowledged", true, "errors", false), nil
 }
@@ -239,7 +268,16 @@ func (h *Handler) resolve(r *request, target string) (*reply, *esError) {
 		if len(ix.aliases) > 0 {
 			o = append(o, "aliases", slices.Sorted(maps.Keys(ix.aliases)))
 		}
-		indices = append(indices, append(o, "attributes", attrs))
+		o = append(o, "attributes", attrs)
+		if major, _ := versionOf(h.o.Version); major >= 9 {
+			o = append(o, "mode", "standard")
+		}
+		for t := range strings.SplitSeq(target, ",") {
+			if t == "_all" || match(t, ix.name) || strings.HasPrefix(t, "-") { // one that was found by its alias is not named itself
+				indices = append(indices, o)
+				break
+			}
+		}
 		for a, v := range ix.aliases {
 			hid, _ := v["is_hidden"].(bool)
 			if matchAny(target, a) && (!hid || strings.Contains(all, "hidden") || all == "all" || !strings.Contains(target, "*")) {

@@ -32,7 +32,7 @@ func (h *Handler) bulk(r *request, target string) (*reply, *esError) {
 		}
 		ingested = ingested || res.ingest
 		var id any = res.id
-		if res.id == "" {
+		if res.id == "" && !w.emptyID {
 			id = nil
 		}
 		if res.err != nil {
@@ -164,7 +164,7 @@ func parseAction(r *request, l []byte, line int, target string) (*write, *esErro
 			}
 			w.id = fmt.Sprint(v)
 			if w.id == "" {
-				return nil, invalid("if _id is specified it must not be empty")
+				w.emptyID = true
 			}
 		case "routing", "_routing":
 			if k == "_routing" {
@@ -192,7 +192,7 @@ func parseAction(r *request, l []byte, line int, target string) (*write, *esErro
 			return nil, illegal("Action/metadata line [%d] contains an unknown parameter [%s]", line, k)
 		}
 	}
-	w.scripted = w.kind == "index" && w.id == ""
+	w.scripted = w.kind == "index" && w.id == "" && !w.emptyID
 	return w, nil
 }
 

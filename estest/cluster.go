@@ -116,6 +116,7 @@ func (h *Handler) health(r *request, target string) (*reply, *esError) {
 func (h *Handler) state(r *request, target string) (*reply, *esError) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	r.q.Set("ignore_unavailable", "true") // a name that is not there is left out
 	found, e := h.expand(r, target, "open,closed,hidden")
 	if e != nil {
 		return nil, e
@@ -133,7 +134,7 @@ func (h *Handler) state(r *request, target string) (*reply, *esError) {
 		}
 		indices = append(indices, ix.name, obj{"version", ix.version, "mapping_version", ix.version, "settings_version", ix.version, "aliases_version", ix.version,
 			"routing_num_shards", ix.routing, "state", state, "settings", ix.showSettings(r.flag("flat_settings")), "mappings", obj{"_doc", clone(ix.mapping)},
-			"aliases", slices.Sorted(maps.Keys(ix.aliases)), "primary_terms", terms, "in_sync_allocations", sync, "rollover_info", obj{}, "system", false,
+			"aliases", append([]string{}, slices.Sorted(maps.Keys(ix.aliases))...), "primary_terms", terms, "in_sync_allocations", sync, "rollover_info", obj{}, "system", false,
 			"timestamp_range", obj{"unknown", true}, "event_ingested_range", obj{"unknown", true}})
 	}
 	return ok("cluster_name", h.o.ClusterName, "cluster_uuid", h.uuid, "metadata", obj{"cluster_uuid", h.uuid, "cluster_uuid_committed", true,
@@ -215,6 +216,9 @@ func (h *Handler) stats(r *request, target, metrics string) (*reply, *esError) {
 	indices, total, good, fails := obj{}, 0, 0, []any{}
 	var allDocs, allDead, allSize int64
 	for _, ix := range found {
+		if ix.closed {
+			return nil, ix.closedError()
+		}
 		var docs, dead, size int64
 		shards := obj{}
 		for n, s := range ix.shards {

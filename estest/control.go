@@ -83,7 +83,7 @@ func (h *Handler) OpenContexts() int {
 	defer h.mu.Unlock()
 	n := 0
 	for _, c := range h.contexts {
-		if !h.o.Now().After(c.expires) {
+		if !c.gone && !h.o.Now().After(c.expires) {
 			n++
 		}
 	}
@@ -115,10 +115,18 @@ func (h *Handler) Count(index string) int {
 }
 
 // ShardOf is the shard that a document of an index with so many primary shards belongs to (default number_of_routing_shards); routing "" means
-// none, and the id decides.
+// none, and the id decides. Indices of Options.Version 9.3 and later are split by PlainShardOf.
 func ShardOf(id, routing string, shards int) int {
 	if routing == "" {
 		routing = id
 	}
 	return shardOf(routing, shards, defaultRoutingShards(shards))
+}
+
+// PlainShardOf is ShardOf for indices that were made by 9.3 or later, where the hash alone decides unless number_of_routing_shards was set.
+func PlainShardOf(id, routing string, shards int) int {
+	if routing == "" {
+		routing = id
+	}
+	return shardOf(routing, shards, 0)
 }

@@ -22,6 +22,7 @@ type write struct {
 	doc                   map[string]any // update
 	upsert                map[string]any
 	docAsUpsert, scripted bool
+	emptyID               bool // "" was given
 	detectNoop            bool
 }
 
@@ -42,6 +43,9 @@ func (res *result) fields() obj {
 }
 
 func (res *result) tail() obj {
+	if res.what == "noop" {
+		return obj{"_shards", obj{"total", 0, "successful", 0, "failed", 0}, "_seq_no", res.d.seq, "_primary_term", res.d.term}
+	}
 	return obj{"_shards", obj{"total", 1 + res.ix.replicas(), "successful", 1, "failed", 0}, "_seq_no", res.d.seq, "_primary_term", res.d.term}
 }
 
@@ -63,6 +67,9 @@ func (h *Handler) execute(w *write) (res result) {
 		}
 	}
 	res.ix, res.name = ix, ix.name
+	if w.emptyID {
+		return fail(illegal("if _id is specified it must not be empty"))
+	}
 	if ix.closed {
 		return fail(ix.closedError())
 	}
@@ -99,6 +106,10 @@ func (h *Handler) execute(w *write) (res result) {
 	if w.kind == "update" {
 		if !exists && w.upsert == nil && !w.docAsUpsert {
 			return fail(&esError{status: 404, kind: "document_missing_exception", reason: "[" + w.id + "]: document missing",
+				extra: obj{"index_uuid", ix.uuid, "shard", strconv.Itoa(n), "index", ix.name}})
+		}
+		if exists && ix.fields.noSource {
+			return fail(&esError{status: 400, kind: "document_source_missing_exception", reason: "[" + w.id + "]: document source missing",
 				extra: obj{"index_uuid", ix.uuid, "shard", strconv.Itoa(n), "index", ix.name}})
 		}
 		var merged map[string]any
@@ -300,7 +311,7 @@ func (h *Handler) show(ix *index, d *doc, id string, f *sourceFilter) obj {
 		return obj{"_index", ix.name, "_id", id, "found", false}
 	}
 	o := obj{"_index", ix.name, "_id", id, "_version", d.version, "_seq_no", d.seq, "_primary_term", d.term}
-	if d.hasRouting {
+	if d.hasRouting && !f.off { // routing is stored with the source and not loaded without
 		o = append(o, "_routing", d.routing)
 	}
 	o = append(o, "found", true)
@@ -324,6 +335,9 @@ func (h *Handler) getDocument(r *request, target, api, id string) (*reply, *esEr
 	if api == "_source" {
 		if d == nil {
 			return nil, notFound("Document not found [%s]/[%s]", ix.name, id)
+		}
+		if ix.fields.noSource {
+			return nil, notFound("Source not found [%s]/[%s]", ix.name, id)
 		}
 		return &reply{status: 200, v: raw(f.apply(h, ix, d))}, nil
 	}

@@ -9,6 +9,7 @@ type esError struct {
 	reason  string
 	extra   obj // further fields of the error, after the reason
 	cause   *esError
+	shard   bool // of one shard: a search wraps it
 	message bool // {"error":"text"}: some handlers answer so
 	bare    obj  // a body without an error, as 404 {"found":false}
 	whole   obj  // the value of "error" when it is not of the usual shape
@@ -73,10 +74,22 @@ func phaseFailed(status int, reason, index, node string, cause *esError, shards 
 	for _, s := range shards {
 		fails = append(fails, obj{"shard", s, "index", index, "node", node, "reason", cause.detail()})
 	}
-	w := obj{"root_cause", []any{cause.detail()}, "type", "search_phase_execution_exception", "reason", reason,
-		"phase", "query", "grouped", true, "failed_shards", fails}
+	root := *cause
+	root.cause = nil
+	var roots []any
+	for range max(1, len(shards)) {
+		roots = append(roots, root.detail())
+	}
 	if status == 400 {
-		w = append(w, "caused_by", cause.detail())
+		roots = roots[:1] // the same of every shard
+	}
+	w := obj{"root_cause", roots, "type", "search_phase_execution_exception", "reason", reason,
+		"phase", "query", "grouped", true, "failed_shards", fails}
+	if status == 400 && !cause.shard {
+		// The server names the one cause twice.
+		twice := root
+		twice.cause = cause
+		w = append(w, "caused_by", twice.detail())
 	}
 	return &esError{status: status, kind: "search_phase_execution_exception", reason: reason, whole: w}
 }

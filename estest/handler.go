@@ -41,6 +41,8 @@ type Handler struct {
 	node    string
 	exclude bool // dense vectors are left out of answers
 
+	plainRouting bool // new indices are routed by the hash alone
+
 	mu         sync.Mutex // everything below
 	indices    map[string]*index
 	contexts   map[string]*searchContext
@@ -75,6 +77,7 @@ func NewHandler(o *Options) *Handler {
 	}
 	major, minor := versionOf(h.o.Version)
 	h.exclude = major > 9 || major == 9 && minor >= 2
+	h.plainRouting = major > 9 || major == 9 && minor >= 3
 	return h
 }
 
@@ -198,7 +201,7 @@ func (h *Handler) serve(hr *http.Request) (*answer, error) {
 	a.status = rep.status
 	if rep.v != nil {
 		a.body = encode(rep.v)
-		if fp := r.q.Get("filter_path"); fp != "" {
+		if fp := r.q.Get("filter_path"); fp != "" && len(r.path) > 0 {
 			a.body = filterPath(a.body, strings.Join(r.q["filter_path"], ","))
 		}
 	} else {

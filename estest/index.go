@@ -17,7 +17,8 @@ type index struct {
 	aliases    map[string]map[string]any
 	closed     bool
 	shards     []*shard
-	routing    int // number of routing shards
+	routing    int  // number of routing shards
+	plain      bool // routed by the hash alone
 	version    int64
 }
 
@@ -36,6 +37,9 @@ func (ix *index) replicas() int {
 func (ix *index) shardFor(id, routing string, has bool) int {
 	if !has {
 		routing = id
+	}
+	if ix.plain {
+		return shardOf(routing, len(ix.shards), 0)
 	}
 	return shardOf(routing, len(ix.shards), ix.routing)
 }
@@ -229,11 +233,16 @@ func (h *Handler) newIndex(name string, body map[string]any) (*index, *esError) 
 		if e := checkName(a); e != nil {
 			return nil, e
 		}
-		if h.indices[a] != nil || a == name {
+		if a == name {
+			return nil, illegal("alias name [%s] self-conflicts with index name", a)
+		}
+		if h.indices[a] != nil {
 			return nil, aliasClash(a)
 		}
 		ix.aliases[a] = aliasOf(m)
 	}
+	// A number of routing shards that was asked for keeps the older way.
+	ix.plain = h.plainRouting && flat["index.number_of_routing_shards"] == nil
 	for range shards {
 		ix.shards = append(ix.shards, newShard())
 	}
@@ -243,7 +252,7 @@ func (h *Handler) newIndex(name string, body map[string]any) (*index, *esError) 
 
 func (h *Handler) indexVersion() string {
 	if major, _ := versionOf(h.o.Version); major >= 9 {
-		return "9039000"
+		return "9111000"
 	}
 	return "8536000"
 }
@@ -319,13 +328,8 @@ func (h *Handler) deleteIndex(r *request, target string) (*reply, *esError) {
 	}
 	for _, ix := range list {
 		delete(h.indices, ix.name)
-		for id, c := range h.contexts {
-			for _, s := range c.shards {
-				if s.ix == ix {
-					delete(h.contexts, id)
-					break
-				}
-			}
+		for _, c := range h.contexts {
+			c.gone = c.gone || slices.ContainsFunc(c.shards, func(s searchShard) bool { return s.ix == ix })
 		}
 	}
 	return ok("acknowledged", true), nil
@@ -344,7 +348,11 @@ func (h *Handler) openClose(r *request, target string, open bool) (*reply, *esEr
 			return nil, e
 		}
 		if ix.closed == open {
-			ix.closed = !open
+			if ix.closed = !open; open {
+				delete(ix.settings, "index.verified_before_close")
+			} else {
+				ix.settings["index.verified_before_close"] = "true"
+			}
 			for _, s := range ix.shards {
 				s.term++
 				s.refresh()
@@ -401,7 +409,7 @@ func (h *Handler) resize(r *request, src, dst, how string) (*reply, *esError) {
 	if e != nil {
 		return nil, e
 	}
-	to.routing = from.routing
+	to.routing, to.plain = from.routing, from.plain
 	for i, s := range from.shards {
 		t := to.shards[i*n/len(from.shards)]
 		for _, d := range s.docs {

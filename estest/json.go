@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -47,6 +49,17 @@ func writeJSON(b *bytes.Buffer, v any) {
 			writeJSON(b, e)
 		}
 		b.WriteByte(']')
+	case map[string]any: // values may be of the kinds above, which encoding/json does not know
+		b.WriteByte('{')
+		for i, k := range slices.Sorted(maps.Keys(x)) {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			writeString(b, k)
+			b.WriteByte(':')
+			writeJSON(b, x[k])
+		}
+		b.WriteByte('}')
 	case []obj:
 		b.WriteByte('[')
 		for i, e := range x {

@@ -208,6 +208,9 @@ func (h *Handler) putMapping(r *request, target string) (*reply, *esError) {
 	if e != nil {
 		return nil, e
 	}
+	if _, e := compile(body); e != nil {
+		return nil, e
+	}
 	for _, ix := range found {
 		if e := ix.blocked("metadata_write"); e != nil {
 			return nil, e

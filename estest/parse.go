@@ -33,7 +33,7 @@ func check(root *field, id string, src []byte) (map[string]any, *esError) {
 	p := &parser{b: src, id: id, root: root}
 	p.space()
 	if p.b[p.i] != '{' {
-		return nil, &esError{status: 400, kind: "document_parsing_exception", reason: "[1:1] failed to parse: document must be an object"}
+		return nil, &esError{status: 500, kind: "not_x_content_exception", reason: "Compressor detection can only be called on some xcontent bytes or compressed xcontent bytes"}
 	}
 	if !root.enabled {
 		return nil, nil

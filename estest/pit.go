@@ -1,11 +1,14 @@
 package estest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"strconv"
 	"time"
 )
+
+const contextPrefix = "estest-context-"
 
 func parseDuration(s string) (time.Duration, bool) {
 	units := []struct {
@@ -33,12 +36,8 @@ func (h *Handler) newContext(shards []searchShard, keep string, scroll *searchRe
 		return nil, phaseFailed(400, "all shards failed", shardName(shards), h.node, e, []int{0})
 	}
 	c := &searchContext{shards: shards, keep: d, expires: h.o.Now().Add(d), scroll: scroll}
-	for range shards {
-		h.nextID++
-		c.numbers = append(c.numbers, h.nextID)
-	}
 	h.nextID++
-	c.id = base64.URLEncoding.EncodeToString(fmt.Appendf(nil, "estest-context-%s-%06d-%d", h.node, h.nextID, len(shards)))
+	c.id = base64.URLEncoding.EncodeToString(fmt.Appendf(nil, contextPrefix+"%s-%06d-%d", h.node, h.nextID, len(shards)))
 	h.contexts[c.id] = c
 	return c, nil
 }
@@ -58,11 +57,18 @@ func (h *Handler) context(id, keep string) (*searchContext, *esError) {
 		c = nil
 	}
 	if c == nil {
-		if _, err := base64.URLEncoding.DecodeString(id); err != nil || len(id) < 8 {
-			return nil, illegal("java.io.EOFException")
+		b, err := base64.URLEncoding.DecodeString(id)
+		if err != nil || !bytes.HasPrefix(b, []byte(contextPrefix)) {
+			e := illegal("java.io.EOFException")
+			e.cause = &esError{kind: "e_o_f_exception", reason: "null"}
+			return nil, e
 		}
+		shards, _ := strconv.Atoi(string(b[bytes.LastIndexByte(b, '-')+1:]))
 		e := &esError{kind: "search_context_missing_exception", reason: "No search context found for id [" + strconv.FormatInt(h.nextID+1, 10) + "]"}
-		return nil, allShardsFailed(404, "", h.node, e, []int{0})
+		return nil, allShardsFailed(404, "", h.node, e, make([]int, shards))
+	}
+	if c.gone {
+		return nil, allShardsFailed(503, "", h.node, &esError{kind: "no_shard_available_action_exception", reason: "no shard available: the index was deleted"}, make([]int, 1))
 	}
 	if keep != "" {
 		d, good := parseDuration(keep)
@@ -117,7 +123,7 @@ func (h *Handler) free(ids []string) *reply {
 	defer h.mu.Unlock()
 	n := 0
 	for _, id := range ids {
-		if c := h.contexts[id]; c != nil && !h.o.Now().After(c.expires) {
+		if c := h.contexts[id]; c != nil && !c.gone && !h.o.Now().After(c.expires) {
 			n += len(c.shards)
 		}
 		delete(h.contexts, id)
@@ -157,7 +163,9 @@ func (h *Handler) scroll(r *request, rest []string) (*reply, *esError) {
 			}
 			h.mu.Unlock()
 		}
-		return h.free(ids), nil
+		rep := h.free(ids)
+		rep.v = obj{"succeeded", true}.with(rep.v.(obj)[2:]...) // of scrolls, also if there was none
+		return rep, nil
 	}
 	if len(ids) != 1 {
 		return nil, invalid("scrollId is missing")
@@ -172,8 +180,14 @@ func (h *Handler) scroll(r *request, rest []string) (*reply, *esError) {
 		from = c.offset
 	}
 	h.mu.Unlock()
+	if e != nil && e.whole != nil {
+		e.whole = e.whole.with("caused_by", obj{"type", "search_context_missing_exception", "reason", "No search context found"})
+	}
 	if e != nil {
 		return nil, e
+	}
+	if c.scroll == nil {
+		return nil, illegal("the id is not of a scroll")
 	}
 	s := *c.scroll
 	s.Aggs = nil

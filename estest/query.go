@@ -223,6 +223,20 @@ func compileQuery(v any, ev *env) (*query, *esError) {
 				if !is {
 					vals = []any{x}
 				}
+				if fd := ev.ix.fields.find(f); fd != nil {
+					for _, v := range vals {
+						if e := fd.checkNumber(ev.ix, f, fmt.Sprint(v)); e != nil {
+							return nil, e
+						}
+					}
+					if kind == "match" && fd.analyzed(f) {
+						var words []any
+						for w := range strings.FieldsSeq(strings.ToLower(fmt.Sprint(vals[0]))) {
+							words = append(words, w)
+						}
+						vals = words
+					}
+				}
 				q.test = termTest(ev, f, vals)
 			}
 		case "prefix", "wildcard":
@@ -342,7 +356,7 @@ func termTest(ev *env, f string, vals []any) func(*candidate) bool {
 			want[fmt.Sprint(v)] = true
 		}
 	}
-	analyzed := fd != nil && fd.kind == "text" && !fd.subs[f[strings.LastIndexByte(f, '.')+1:]]
+	analyzed := fd != nil && fd.analyzed(f)
 	return func(c *candidate) bool {
 		for _, v := range c.values(f) {
 			if want[v] {
@@ -406,7 +420,7 @@ func rangeQuery(ev *env, f string, m map[string]any) (*query, *esError) {
 			case "date", "date_nanos":
 				n, good := parseDate(s, fd.format)
 				if !good {
-					return nil, &esError{status: 400, kind: "parse_exception", reason: "failed to parse date field [" + s + "] with format [strict_date_optional_time||epoch_millis]"}
+					return nil, &esError{shard: true, status: 400, kind: "parse_exception", reason: "failed to parse date field [" + s + "] with format [strict_date_optional_time||epoch_millis]"}
 				}
 				bound = n
 			case "long", "integer", "short", "byte":
@@ -415,7 +429,7 @@ func rangeQuery(ev *env, f string, m map[string]any) (*query, *esError) {
 				} else if x, err := strconv.ParseFloat(s, 64); err == nil {
 					bound = x
 				} else {
-					return nil, illegal("For input string: \"%s\"", s)
+					return nil, fd.checkNumber(ev.ix, f, s)
 				}
 			default:
 				bound = fd.typed(m[k])
@@ -437,4 +451,16 @@ func rangeQuery(ev *env, f string, m map[string]any) (*query, *esError) {
 		}})
 	}
 	return q, nil
+}
+
+// checkNumber refuses what a numeric field cannot be compared with.
+func (f *field) checkNumber(ix *index, name, s string) *esError {
+	switch f.kind {
+	case "long", "integer", "short", "byte", "double", "float", "half_float", "scaled_float":
+		if _, err := strconv.ParseFloat(s, 64); err != nil {
+			return &esError{shard: true, status: 400, kind: "query_shard_exception", reason: "failed to create query: For input string: \"" + s + "\"",
+				extra: obj{"index_uuid", ix.uuid, "index", ix.name}, cause: &esError{kind: "number_format_exception", reason: "For input string: \"" + s + "\""}}
+		}
+	}
+	return nil
 }

@@ -31,8 +31,12 @@ func defaultRoutingShards(n int) int {
 	return n << max(1, 10-log2)
 }
 
-// shardOf is the shard that a routing value (or, without one, an id) belongs to.
+// shardOf is the shard that a routing value (or, without one, an id) belongs to. Indices of the newest servers have no routing
+// shards (0): there the hash alone decides.
 func shardOf(routing string, shards, routingShards int) int {
+	if routingShards == 0 {
+		return int((int64(murmur3(routing))%int64(shards) + int64(shards)) % int64(shards))
+	}
 	m := int64(murmur3(routing)) % int64(routingShards)
 	if m < 0 {
 		m += int64(routingShards)

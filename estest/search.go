@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 	"strconv"
@@ -27,7 +28,7 @@ type searchContext struct {
 	keep    time.Duration
 	scroll  *searchRequest // nil for a point in time
 	offset  int
-	numbers []int64 // one a shard, as the server's errors name them
+	gone    bool // an index of it was deleted
 }
 
 type sortKey struct {
@@ -48,6 +49,7 @@ type searchRequest struct {
 	Aggs           map[string]any
 	aggOrder       []string
 	PIT            string
+	inPIT          bool
 	PITKeep        string
 	SliceID        int
 	SliceMax       int
@@ -112,7 +114,7 @@ func parseSearch(r *request) (*searchRequest, *esError) {
 				Keep string `json:"keep_alive"`
 			}
 			_ = decode(v, &p)
-			s.PIT, s.PITKeep = p.ID, p.Keep
+			s.PIT, s.PITKeep, s.inPIT = p.ID, p.Keep, true
 		case "slice":
 			var p struct{ ID, Max int }
 			_ = decode(v, &p)
@@ -149,7 +151,7 @@ func parseSearch(r *request) (*searchRequest, *esError) {
 	default:
 		num("track_total_hits", []byte(v), &s.Track)
 	}
-	if r.q.Has("_source") || r.q.Has("_source_includes") || r.q.Has("_source_excludes") {
+	if r.q.Has("_source") || r.q.Has("_source_includes") || r.q.Has("_source_excludes") || r.q.Has("_source_exclude_vectors") {
 		if s.Source, e = sourceFromQuery(r); e != nil {
 			return nil, e
 		}
@@ -159,6 +161,9 @@ func parseSearch(r *request) (*searchRequest, *esError) {
 	s.partial = r.q.Get("allow_partial_search_results") != "false"
 	if e != nil {
 		return nil, e
+	}
+	if s.From < 0 {
+		return nil, illegal("[from] parameter cannot be negative, found [%d]", s.From)
 	}
 	if s.Size < 0 {
 		return nil, illegal("[size] parameter cannot be negative, found [%d]", s.Size)
@@ -205,7 +210,13 @@ func (h *Handler) search(r *request, target string) (*reply, *esError) {
 	h.mu.Lock()
 	var shards []searchShard
 	var ctx *searchContext
-	if s.PIT != "" {
+	if s.inPIT {
+		for _, k := range []string{"preference", "routing"} {
+			if r.q.Get(k) != "" {
+				h.mu.Unlock()
+				return nil, invalid("[" + k + "] cannot be used with point in time")
+			}
+		}
 		if target != "" {
 			h.mu.Unlock()
 			return nil, invalid("[indices] cannot be used with point in time. Do not specify any index with point in time.")
@@ -222,6 +233,10 @@ func (h *Handler) search(r *request, target string) (*reply, *esError) {
 			e = invalid("disabling [track_total_hits] is not allowed in a scroll context")
 		} else if s.Size == 0 {
 			e = invalid("[size] cannot be [0] in a scroll context")
+		} else if s.From > 0 {
+			e = invalid("using [from] is not allowed in a scroll context")
+		} else if len(s.After) > 0 {
+			e = invalid("`search_after` cannot be used in a scroll context.")
 		} else {
 			s.Track = maxTrack
 			ctx, e = h.newContext(shards, keep, s)
@@ -343,7 +358,7 @@ func (h *Handler) run(r *request, s *searchRequest, shards []searchShard, from i
 		return nil, 0, everyShard(illegal("Result window is too large, from + size must be less than or equal to: [%d] but was [%d]. See the scroll api for a more efficient way to request large data sets. This limit can be set by changing the [index.max_result_window] index level setting.", window, s.scrollable(from)))
 	}
 	keys := s.Sort
-	if s.PIT != "" && len(keys) > 0 && !slices.ContainsFunc(keys, func(k sortKey) bool { return k.field == "_shard_doc" || k.field == "_doc" && len(keys) == 1 }) {
+	if s.inPIT && len(keys) > 0 && (len(s.After) == 0 || len(s.After) != len(keys)) && !slices.ContainsFunc(keys, func(k sortKey) bool { return k.field == "_shard_doc" }) {
 		keys = append(keys[:len(keys):len(keys)], sortKey{field: "_shard_doc"})
 	}
 	if len(s.After) > 0 && len(s.After) != len(keys) && len(s.After) != len(s.Sort) {
@@ -355,6 +370,14 @@ func (h *Handler) run(r *request, s *searchRequest, shards []searchShard, from i
 	after, e := afterValues(s.After)
 	if e != nil {
 		return nil, 0, everyShard(e)
+	}
+	for _, sh := range shards {
+		if e := checkSort(sh.ix, keys, after, s.inPIT); e != nil {
+			return nil, 0, everyShard(e)
+		}
+		if e := checkAggs(sh.ix, s.Aggs); e != nil {
+			return nil, 0, everyShard(e)
+		}
 	}
 	fails, good := []any{}, 0
 	total := int64(0)
@@ -368,6 +391,9 @@ func (h *Handler) run(r *request, s *searchRequest, shards []searchShard, from i
 		}
 		good++
 		q, e := compileQuery(s.Query, &env{sh.ix, h})
+		if e != nil && e.shard {
+			e = everyShard(e)
+		}
 		if e != nil {
 			return nil, 0, e
 		}
@@ -402,6 +428,8 @@ func (h *Handler) run(r *request, s *searchRequest, shards []searchShard, from i
 	var maxScore any
 	if len(keys) == 0 && len(hits) > 0 {
 		maxScore = dbl(1)
+	} else if len(shards) == 0 {
+		maxScore = dbl(0)
 	}
 	hh := obj{}
 	if s.Track >= 0 {
@@ -422,7 +450,7 @@ func (h *Handler) run(r *request, s *searchRequest, shards []searchShard, from i
 	b.WriteByte(']')
 	hh = append(hh, "max_score", maxScore, "hits", raw(b.Bytes()))
 	out := obj{"took", 1, "timed_out", r.fx.timeout, "_shards", sh, "hits", hh}
-	if s.Aggs != nil {
+	if s.Aggs != nil && len(shards) > 0 {
 		aggs, e := h.aggregate(s.Aggs, groups)
 		if e != nil {
 			return nil, 0, e
@@ -508,6 +536,9 @@ func sortValues(sh searchShard, i int, d *doc, keys []sortKey) []any {
 				if o := less(v, out[n]); out[n] == nil || !k.desc && o < 0 || k.desc && o > 0 {
 					out[n] = v
 				}
+			}
+			if out[n] == nil {
+				out[n] = c.ix.fields.find(k.field).missing(k)
 			}
 		}
 	}
@@ -639,4 +670,61 @@ func (h *Handler) count(r *request, target string) (*reply, *esError) {
 		s = append(s, "failures", fails)
 	}
 	return ok("count", n, "_shards", s), nil
+}
+
+// missing is the sort value of a document without the field: numbers have one, the last or the first of their kind.
+func (f *field) missing(k sortKey) any {
+	if f == nil {
+		return nil
+	}
+	low := k.first != k.desc
+	switch f.kind {
+	case "long", "integer", "short", "byte", "date", "date_nanos", "boolean":
+		if low {
+			return int64(math.MinInt64)
+		}
+		return int64(math.MaxInt64)
+	case "double", "float", "half_float", "scaled_float":
+		if low {
+			return math.Inf(-1)
+		}
+		return math.Inf(1)
+	}
+	return nil
+}
+
+// checkSort refuses sorts that an index cannot do.
+func checkSort(ix *index, keys []sortKey, after []any, pit bool) *esError {
+	for i, k := range keys {
+		f := ix.fields.find(k.field)
+		switch {
+		case k.field == "_shard_doc" && !pit:
+			return illegal("[_shard_doc] sort field cannot be used without [point in time]")
+		case strings.HasPrefix(k.field, "_"):
+			continue
+		case f == nil:
+			return &esError{shard: true, status: 400, kind: "query_shard_exception", reason: "No mapping found for [" + k.field + "] in order to sort on",
+				extra: obj{"index_uuid", ix.uuid, "index", ix.name}}
+		case f.analyzed(k.field):
+			return fielddata(k.field)
+		}
+		if i < len(after) {
+			s, is := after[i].(string)
+			if _, err := strconv.ParseFloat(s, 64); is && err != nil && (f.kind == "long" || f.kind == "integer" || f.kind == "short" || f.kind == "byte" || f.kind == "double" || f.kind == "float") {
+				e := illegal("Failed to parse search_after value for field [%s].", k.field)
+				e.cause = &esError{kind: "number_format_exception", reason: "For input string: \"" + s + "\""}
+				return e
+			}
+		}
+	}
+	return nil
+}
+
+func fielddata(name string) *esError {
+	return illegal("Fielddata is disabled on [%s] in [_all]. Text fields are not optimised for operations that require per-document field data like aggregations and sorting, so these operations are disabled by default.", name)
+}
+
+// analyzed says whether a name stands for the words of a text, not for a multi-field of it.
+func (f *field) analyzed(name string) bool {
+	return f.kind == "text" && !f.subs[name[strings.LastIndexByte(name, '.')+1:]]
 }

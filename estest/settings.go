@@ -103,7 +103,9 @@ func checkSettings(flat map[string]any) *esError {
 			}
 			n, err := strconv.Atoi(v)
 			if err != nil {
-				return illegal("Failed to parse value [%s] for setting [%s]", v, k)
+				e := illegal("Failed to parse value [%s] for setting [%s]", v, k)
+				e.cause = &esError{kind: "number_format_exception", reason: "For input string: \"" + v + "\""}
+				return e
 			}
 			if n < least {
 				return illegal("Failed to parse value [%s] for setting [%s] must be >= %d", v, k, least)
@@ -151,7 +153,7 @@ func (ix *index) showSettings(flat bool) any {
 func (h *Handler) getSettings(r *request, target, names string) (*reply, *esError) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	list, e := h.expand(r, target, "open,closed")
+	list, e := h.expand(r, target, "open")
 	if e != nil {
 		return nil, e
 	}
@@ -193,6 +195,9 @@ func (h *Handler) putSettings(r *request, target string) (*reply, *esError) {
 		return nil, e
 	}
 	if s, is := body["settings"].(map[string]any); is {
+		if len(body) > 1 {
+			return nil, &esError{status: 400, kind: "parse_exception", reason: "mix of settings map and top-level properties"}
+		}
 		body = s
 	}
 	flat := flatten(body)
@@ -248,6 +253,9 @@ func (h *Handler) putSettings(r *request, target string) (*reply, *esError) {
 }
 
 func (h *Handler) addBlock(r *request, target, block string) (*reply, *esError) {
+	if !dynamic["index.blocks."+block] || block == "read_only_allow_delete" {
+		return nil, illegal("No block found with name %s", block)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	list, e := h.expand(r, target, "open")
@@ -260,6 +268,9 @@ func (h *Handler) addBlock(r *request, target, block string) (*reply, *esError) 
 			return nil, e
 		}
 		ix.settings["index.blocks."+block] = "true"
+		if block == "write" {
+			ix.settings["index.verified_read_only"] = "true"
+		}
 		shown = append(shown, obj{"name", ix.name, "blocked", true})
 	}
 	return ok("acknowledged", true, "shards_acknowledged", true, "indices", shown), nil
@@ -280,7 +291,7 @@ func (ix *index) blocked(what string) *esError {
 		return fail(403, "FORBIDDEN/7/index read (api)")
 	case on("metadata") && (what == "metadata" || what == "metadata_write" || what == "delete"):
 		return fail(403, "FORBIDDEN/9/index metadata (api)")
-	case on("read_only_allow_delete") && (what == "write" || what == "metadata_write"):
+	case on("read_only_allow_delete") && what == "write":
 		return fail(429, "TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block; "+
 			"for more information, see https://www.elastic.co/guide/en/elasticsearch/reference/8.19/fix-watermark-errors.html")
 	}

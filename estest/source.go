@@ -2,6 +2,7 @@ package estest
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -75,7 +76,12 @@ func (f *sourceFilter) apply(h *Handler, ix *index, d *doc) []byte {
 	}
 	ex := f.excludes
 	if f.vectors != nil && *f.vectors || f.vectors == nil && h.exclude && ix.setting("index.mapping.exclude_source_vectors") != "false" {
-		ex = append(ex[:len(ex):len(ex)], ix.fields.vectors("")...)
+		for _, v := range ix.fields.vectors("") {
+			// One that is asked for by its name is shown.
+			if f.vectors != nil || !slices.Contains(f.includes, v) {
+				ex = append(ex[:len(ex):len(ex)], v)
+			}
+		}
 	}
 	if len(f.includes) == 0 && len(ex) == 0 {
 		return d.source

@@ -13,6 +13,8 @@ func (h *Handler) store(kind string) map[string]map[string]any {
 	return h.stored[kind]
 }
 
+var templateKeys = words("index_patterns composed_of template priority version _meta data_stream allow_auto_create ignore_missing_component_templates deprecated")
+
 // templates keeps index, component and legacy templates and lifecycle policies; none of them is applied.
 func (h *Handler) templates(r *request, rest []string) (*reply, *esError) {
 	kind := r.path[0]
@@ -39,16 +41,37 @@ func (h *Handler) templates(r *request, rest []string) (*reply, *esError) {
 		if st, is := tpl["settings"].(map[string]any); is {
 			flat := flatten(st)
 			if e := checkSettings(flat); e != nil {
+				if kind == "_index_template" {
+					e = &esError{status: 400, kind: "invalid_index_template_exception", reason: "index_template [" + name + "] invalid, cause [" + e.reason + "]"}
+				}
 				return nil, e
 			}
 			tpl["settings"] = (&index{settings: flat}).showSettings(false)
 		}
-		if kind == "_index_template" && body["composed_of"] == nil {
-			body["composed_of"] = []any{}
+		if kind == "_index_template" {
+			for k := range body {
+				if !templateKeys[k] {
+					return nil, &esError{status: 400, kind: "x_content_parse_exception", reason: "[1:2] [index_template] unknown field [" + k + "]"}
+				}
+			}
+			for _, c := range list(body, "composed_of") {
+				if h.store("_component_template")[c] == nil && !slices.Contains(list(body, "ignore_missing_component_templates"), c) {
+					return nil, &esError{status: 400, kind: "invalid_index_template_exception",
+						reason: "index_template [" + name + "] invalid, cause [index template [" + name + "] specifies component templates [" + c + "] that do not exist]"}
+				}
+			}
+			if body["composed_of"] == nil {
+				body["composed_of"] = []any{}
+			}
 		}
 		at[name] = body
 		return ok("acknowledged", true), nil
 	case "DELETE":
+		for n, t := range h.store("_index_template") {
+			if kind == "_component_template" && slices.Contains(list(t, "composed_of"), name) {
+				return nil, illegal("component templates [%s] cannot be removed as they are still in use by index templates [%s]", name, n)
+			}
+		}
 		if at[name] == nil {
 			switch kind {
 			case "_component_template", "_ilm":
@@ -80,6 +103,9 @@ func (h *Handler) templates(r *request, rest []string) (*reply, *esError) {
 		}
 	}
 	missing := name != "" && !strings.Contains(name, "*") && len(out) == 0 && len(rows) == 0
+	if name != "" && len(rows) == 0 && kind == "_index_template" && !missing {
+		return &reply{status: 404, v: obj{"index_templates", rows}}, nil // a pattern that finds nothing
+	}
 	switch kind {
 	case "_index_template":
 		if missing {
@@ -131,7 +157,7 @@ func (h *Handler) pipelines(r *request, rest []string) (*reply, *esError) {
 			out = append(out, n, clone(at[n]))
 		}
 	}
-	if len(out) == 0 && !strings.Contains(name, "*") {
+	if len(out) == 0 && name != "" && name != "*" {
 		return nil, &esError{status: 404, bare: obj{}}
 	}
 	return &reply{status: 200, v: out}, nil
