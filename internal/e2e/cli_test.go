@@ -13,6 +13,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/repository"
+	"github.com/escrow-backup/escrow/repository/backend/local"
 )
 
 const password = "correct horse battery staple"
@@ -28,6 +31,17 @@ type cli struct {
 func newCLI(t *testing.T) *cli {
 	t.Helper()
 	return &cli{program: buildEscrow(t), repo: filepath.Join(t.TempDir(), "repo")}
+}
+
+// init makes the repository. Its password is cheap to try, unlike that of "escrow init": these tests open it many times.
+func (c *cli) init(t testing.TB) {
+	t.Helper()
+	b, err := local.New(c.repo)
+	require.NoError(t, err)
+	repo, err := repository.Init(t.Context(), b, password, &repository.Options{ScryptN: 1 << 10})
+	require.NoError(t, err)
+	require.NoError(t, repo.Close())
+	require.NoError(t, b.Close())
 }
 
 func (c *cli) with(env ...string) *cli {

@@ -31,7 +31,7 @@ func newVictim(t *testing.T, e *es, index string, docs int) *victim {
 	t.Helper()
 	logs(t, e, index, 2, docs)
 	c := newCLI(t)
-	c.ok(t, "init")
+	c.init(t)
 	c.ok(t, "backup", "--es", e.url, "--index", index)
 	return &victim{e, c, esproxy.Start(t, e.url, nil), index}
 }
@@ -45,7 +45,7 @@ func (v *victim) backup(t *testing.T, args ...string) result {
 // restore restores under another name through the proxy.
 func (v *victim) restore(t *testing.T, args ...string) result {
 	t.Helper()
-	return v.cli.run(t, append([]string{"restore", "--es", v.proxy.URL, "--rename", v.index + "=" + v.copy()}, args...)...)
+	return v.cli.run(t, append([]string{"restore", "--quiet", "--es", v.proxy.URL, "--rename", v.index + "=" + v.copy()}, args...)...)
 }
 
 func (v *victim) copy() string { return v.index + "-copy" }
@@ -102,8 +102,8 @@ func TestUnreachableCluster(t *testing.T) {
 	address := l.Addr().String()
 	require.NoError(t, l.Close())
 	c := newCLI(t)
-	c.ok(t, "init")
-	c.run(t, "backup", "--es", "http://"+address).failed(t, 1, address, "refused")
+	c.init(t)
+	c.run(t, "backup", "--quiet", "--retries", "2", "--es", "http://"+address).failed(t, 1, address, "refused")
 	require.Empty(t, c.snapshots(t))
 }
 
@@ -112,7 +112,7 @@ func TestCredentials(t *testing.T) {
 		const index = "auth"
 		logs(t, e, index, 1, 500)
 		c := newCLI(t)
-		c.ok(t, "init")
+		c.init(t)
 		dir := t.TempDir()
 		file := func(name string, b []byte) string {
 			name = filepath.Join(dir, name)
@@ -223,24 +223,28 @@ func TestUnhappyTargets(t *testing.T) {
 func TestFaultsWhileReading(t *testing.T) {
 	onEach(t, func(t *testing.T, e *es) {
 		v := newVictim(t, e, "reading", 12_000)
-		cut := int64(3_000)
-		search := esproxy.PathEnds("/_search")
+		cut, few := int64(3_000), int64(30)
+		page := esproxy.BodyHas("/_search", `"sort":[{"_seq_no"`)
+		count := esproxy.BodyHas("/_search", `"aggs"`)
 		for _, f := range []struct {
 			name string
 			rule esproxy.Rule
 			word string
 		}{
-			{"failed shard", esproxy.Rule{Match: search, Skip: 3, Mutate: esproxy.MutateJSON(func(a map[string]any) { esproxy.FailShard(a); esproxy.DropHalf(a) })}, "shard"},
-			{"timed out", esproxy.Rule{Match: search, Skip: 3, Mutate: esproxy.MutateJSON(func(a map[string]any) { a["timed_out"] = true; esproxy.DropHalf(a) })}, "time"},
-			{"short without a word", esproxy.Rule{Match: search, Skip: 6, Mutate: esproxy.MutateJSON(esproxy.DropHalf)}, "document"},
-			{"cut", esproxy.Rule{Match: search, Skip: 3, Cut: &cut}, "EOF"},
-			{"429", esproxy.Rule{Match: search, Skip: 3, Status: 429}, "429"},
-			{"503", esproxy.Rule{Match: search, Skip: 3, Status: 503}, "503"},
+			{"failed shard", esproxy.Rule{Match: page, Mutate: esproxy.MutateJSON(func(a map[string]any) { esproxy.FailShard(a); esproxy.DropHalf(a) })}, "shard"},
+			{"timed out", esproxy.Rule{Match: page, Mutate: esproxy.MutateJSON(func(a map[string]any) { a["timed_out"] = true; esproxy.DropHalf(a) })}, "time"},
+			{"short without a word", esproxy.Rule{Match: page, Mutate: esproxy.MutateJSON(esproxy.DropHalf)}, "document"},
+			{"counts of a failed shard", esproxy.Rule{Match: count, Mutate: esproxy.MutateJSON(esproxy.FailShard)}, "shard"},
+			{"counts cut", esproxy.Rule{Match: count, Cut: &few}, "EOF"},
+			{"cut", esproxy.Rule{Match: page, Cut: &cut}, "EOF"},
+			{"429", esproxy.Rule{Match: page, Status: 429}, "429"},
+			{"503", esproxy.Rule{Match: page, Status: 503}, "503"},
 			{"refresh with a failed shard", esproxy.Rule{Match: esproxy.PathEnds("/_refresh"), Mutate: esproxy.MutateJSON(esproxy.FailShard)}, "refresh"},
 			{"statistics with a failed shard", esproxy.Rule{Match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/_stats") }, Mutate: esproxy.MutateJSON(esproxy.FailShard)}, "stat"},
 			{"no point in time", esproxy.Rule{Match: method("POST", "/_pit"), Status: 503}, "_pit"},
 		} {
 			t.Run(f.name+" once", func(t *testing.T) {
+				defer v.proxy.Clear()
 				rule := f.rule
 				rule.Times = 2
 				v.proxy.Add(&rule)
@@ -255,9 +259,10 @@ func TestFaultsWhileReading(t *testing.T) {
 				v.forget(t)
 			})
 			t.Run(f.name+" always", func(t *testing.T) {
+				defer v.proxy.Clear()
 				rule := f.rule
 				v.proxy.Add(&rule)
-				v.backup(t).failed(t, 1, v.index, f.word)
+				v.backup(t, "--quiet", "--retries", "2").failed(t, 1, v.index, f.word)
 				v.untouched(t)
 			})
 		}
@@ -288,6 +293,7 @@ func TestFaultsWhileLoading(t *testing.T) {
 			{"cut", esproxy.Rule{Match: bulk, Skip: 1, Cut: &cut}, "EOF"},
 		} {
 			t.Run(f.name+" once", func(t *testing.T) {
+				defer v.proxy.Clear()
 				rule := f.rule
 				rule.Times = 1
 				v.proxy.Add(&rule)
@@ -297,9 +303,10 @@ func TestFaultsWhileLoading(t *testing.T) {
 				v.complete(t)
 			})
 			t.Run(f.name+" always", func(t *testing.T) {
+				defer v.proxy.Clear()
 				rule := f.rule
 				v.proxy.Add(&rule)
-				v.restore(t).failed(t, 1, v.copy(), f.word)
+				v.restore(t, "--quiet", "--retries", "2").failed(t, 1, v.copy(), f.word)
 				v.absent(t)
 			})
 		}
@@ -319,13 +326,13 @@ func TestFaultsWhileLoading(t *testing.T) {
 func TestSmallWriteQueue(t *testing.T) {
 	v := versions()[0]
 	c := esserver.Start(t, v, &esserver.Options{HeapMB: 512, Settings: map[string]string{
-		"node.processors": "1", "thread_pool.write.queue_size": "1",
+		"node.processors": "1", "thread_pool.write.queue_size": "2",
 	}})
 	quiet := server(t, v)
 	const index = "queue"
-	logs(t, quiet, index, 8, 20_000)
+	logs(t, quiet, index, 4, 20_000)
 	cli := newCLI(t)
-	cli.ok(t, "init")
+	cli.init(t)
 	cli.ok(t, "backup", "--es", quiet.url, "--index", index)
 	busy := &es{url: c.URL(), version: v}
 	var sum struct{ Documents, Retried, Rejected int64 }
@@ -343,21 +350,21 @@ func TestSignals(t *testing.T) {
 		e.removeLater(t, v.copy())
 		for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 			t.Run("backup "+sig.String(), func(t *testing.T) {
-				r := v.signalled(t, sig, esproxy.PathEnds("/_search"), 6,
-					"backup", "--full", "--es", v.proxy.URL, "--index", v.index)
+				r := v.signalled(t, sig, esproxy.PathEnds("/_search"), 5,
+					"backup", "--full", "--quiet", "--es", v.proxy.URL, "--index", v.index)
 				r.failed(t, 1, "backup", "interrupted")
 				v.untouched(t)
 			})
 			t.Run("restore "+sig.String(), func(t *testing.T) {
 				r := v.signalled(t, sig, esproxy.PathEnds("/_bulk"), 1,
-					"restore", "--es", v.proxy.URL, "--rename", v.index+"="+v.copy())
+					"restore", "--quiet", "--es", v.proxy.URL, "--rename", v.index+"="+v.copy())
 				r.failed(t, 1, "restore", "interrupted")
 				v.absent(t)
 			})
 		}
 		t.Run("restore killed", func(t *testing.T) {
 			r := v.signalled(t, os.Kill, esproxy.PathEnds("/_bulk"), 1,
-				"restore", "--es", v.proxy.URL, "--rename", v.index+"="+v.copy())
+				"restore", "--quiet", "--es", v.proxy.URL, "--rename", v.index+"="+v.copy())
 			require.Equal(t, -1, r.code)
 			v.proxy.Clear()
 			require.Contains(t, string(e.do(t, "GET", "/"+v.copy()+"/_alias", "")), restore.UnfinishedPrefix)
@@ -427,7 +434,7 @@ cd / && mount -o remount,size=256m "$RESTIC_REPOSITORY" || exit 97
 
 	// Standard output can be full, too.
 	c = newCLI(t)
-	c.ok(t, "init")
+	c.init(t)
 	c.ok(t, "backup", "--es", e.url, "--index", index)
 	for _, args := range [][]string{{"dump", "latest", "manifest.json"}, {"snapshots", "--json"}, {"ls", "latest"}} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)

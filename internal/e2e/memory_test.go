@@ -23,7 +23,7 @@ func TestMemory(t *testing.T) {
 	measure := func(index string, docs int) (p peaks) {
 		wide(t, e, index, docs)
 		c := newCLI(t)
-		c.ok(t, "init")
+		c.init(t)
 		var r result
 		r, p.backup = c.measured(t, "backup", "--es", e.url, "--index", index, "--quiet")
 		require.Zero(t, r.code, r.stderr)

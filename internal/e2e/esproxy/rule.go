@@ -1,7 +1,9 @@
 package esproxy
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"strings"
 )
@@ -20,6 +22,21 @@ func ruleOf(ctx context.Context) *Rule {
 // PathEnds matches requests whose path ends so, such as "/_bulk".
 func PathEnds(suffix string) func(*http.Request) bool {
 	return func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, suffix) }
+}
+
+// BodyHas matches requests whose path ends with suffix and whose body contains text.
+func BodyHas(suffix, text string) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		if !strings.HasSuffix(r.URL.Path, suffix) {
+			return false
+		}
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return false // the request has ended; passing it on will say so
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		return bytes.Contains(body, []byte(text))
+	}
 }
 
 // FailShard reports one failed shard in an answer's _shards, as a server does for a shard that it could not ask.
