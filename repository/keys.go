@@ -50,8 +50,9 @@ func addKey(ctx context.Context, b backend.Backend, master *crypto.Key, pw Passw
 }
 
 // findKey tries the keys one after the other: each takes much memory. It gives the master key, and the name of the file that
-// the password opened.
-func findKey(ctx context.Context, b backend.Backend, pw Password) (*crypto.Key, ID, error) {
+// the password opened. The master key must open the sealed config: two that init the same place at once store a key each, of
+// which one belongs to the config.
+func findKey(ctx context.Context, b backend.Backend, pw Password, config []byte) (*crypto.Key, ID, error) {
 	var handles []backend.Handle
 	for fi, err := range b.List(ctx, backend.Key) {
 		if err != nil {
@@ -64,12 +65,19 @@ func findKey(ctx context.Context, b backend.Backend, pw Password) (*crypto.Key, 
 	}
 	slices.SortFunc(handles, func(a, b backend.Handle) int { return strings.Compare(a.Name, b.Name) })
 	var problems []error
+	var foreign error
 	wrong := 0
 	for _, h := range handles {
 		if err := context.Cause(ctx); err != nil {
 			return nil, ID{}, err
 		}
 		k, err := openKey(ctx, b, h, pw)
+		if err == nil {
+			if _, cerr := k.Open(bytes.Clone(config)); cerr != nil {
+				foreign = fmt.Errorf("%w: config: the master key of %v does not open it: %w", ErrDamaged, h, cerr)
+				continue
+			}
+		}
 		switch {
 		case err == nil:
 			id, err := ParseID(h.Name)
@@ -79,6 +87,9 @@ func findKey(ctx context.Context, b backend.Backend, pw Password) (*crypto.Key, 
 		default:
 			problems = append(problems, err)
 		}
+	}
+	if foreign != nil {
+		return nil, ID{}, foreign
 	}
 	if len(problems) == 0 {
 		return nil, ID{}, fmt.Errorf("%w (keys tried: %d)", ErrWrongPassword, wrong)

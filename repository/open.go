@@ -23,18 +23,18 @@ func open(ctx context.Context, b backend.Backend, pw Password, o *Options) (*Rep
 	if err != nil {
 		return nil, err
 	}
-	h := backend.Handle{Type: backend.Config}
-	if _, err := b.Stat(ctx, h); err != nil {
+	sealed, err := readFile(ctx, b, backend.Handle{Type: backend.Config})
+	if err != nil {
 		if backend.IsNotExist(err) {
 			return nil, fmt.Errorf("there is no repository here: %w", err)
 		}
 		return nil, err
 	}
-	key, id, err := findKey(ctx, b, pw)
+	key, id, err := findKey(ctx, b, pw, sealed)
 	if err != nil {
 		return nil, err
 	}
-	r, err := openWith(ctx, b, key, opt)
+	r, err := openWith(b, key, sealed, opt)
 	if err != nil {
 		return nil, err
 	}
@@ -42,19 +42,20 @@ func open(ctx context.Context, b backend.Backend, pw Password, o *Options) (*Rep
 	return r, nil
 }
 
-// openWith opens with the master key.
-func openWith(ctx context.Context, b backend.Backend, key *crypto.Key, opt Options) (*Repo, error) {
+// openWith opens with the master key and the sealed config.
+func openWith(b backend.Backend, key *crypto.Key, sealed []byte, opt Options) (*Repo, error) {
+	text, err := key.Open(sealed)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w: %w", ErrDamaged, err)
+	}
+	cfg, err := decodeConfig(text)
+	if err != nil {
+		return nil, err
+	}
 	r, err := newRepo(b, opt, key)
 	if err != nil {
 		return nil, err
 	}
-	text, err := r.loadFile(ctx, backend.Handle{Type: backend.Config})
-	if err == nil {
-		r.cfg, err = decodeConfig(text)
-	}
-	if err != nil {
-		r.codec.close()
-		return nil, err
-	}
+	r.cfg = cfg
 	return r, nil
 }
