@@ -36,8 +36,24 @@ func (r *Repo) loadCopy(ctx context.Context, loc index.Location, buf []byte) ([]
 	if loc.Length > maxBlob || loc.PlainLength() > maxBlob {
 		return nil, fmt.Errorf("%v: a blob of %d bytes is not plausible", h, loc.PlainLength())
 	}
-	// Buffers for the sealed form are not pooled beyond the call: they are about a seventh of the text for documents.
-	sealed, err := readRange(ctx, r.be, h, int64(loc.Offset), int64(loc.Length), nil)
+	var sealed []byte
+	if loc.Plain == 0 {
+		// The text will lie in the sealed form.
+		sealed, buf = buf, nil
+	} else {
+		pooled, ok := r.sealed.Get().(*[]byte)
+		if !ok {
+			pooled = new([]byte)
+		}
+		sealed = *pooled
+		defer func() {
+			if cap(sealed) <= 2*MaxBlob {
+				*pooled = sealed
+				r.sealed.Put(pooled)
+			}
+		}()
+	}
+	sealed, err := readRange(ctx, r.be, h, int64(loc.Offset), int64(loc.Length), sealed)
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,7 @@ type File struct {
 	off    int64
 	cur    int            // blob in buf, -1 if none
 	buf    []byte         // its text
+	spare  []byte         // memory for the next one
 	ahead  map[int]*fetch // by blob
 	run    sync.WaitGroup
 }
@@ -108,7 +109,7 @@ func (f *File) Close() error {
 	}
 	f.closed = true
 	f.forget()
-	f.buf = nil
+	f.buf, f.spare = nil, nil
 	return nil
 }
 
@@ -200,11 +201,13 @@ func (f *File) advance(i int) error {
 		f.forget()
 		f.ctx, f.stop = context.WithCancel(f.fsys.ctx)
 	}
+	if f.buf != nil {
+		f.spare = f.buf
+	}
+	f.cur, f.buf = -1, nil
 	if sequential {
 		f.prefetch(i)
 	}
-	old := f.buf
-	f.cur, f.buf = -1, nil
 	if a := f.ahead[i]; a != nil {
 		<-a.done
 		delete(f.ahead, i)
@@ -215,7 +218,7 @@ func (f *File) advance(i int) error {
 		f.cur, f.buf = i, a.p
 		return nil
 	}
-	p, err := f.fsys.r.loadBlob(f.ctx, f.fsys.ix, pack.Data, f.n.Content[i], old)
+	p, err := f.fsys.r.loadBlob(f.ctx, f.fsys.ix, pack.Data, f.n.Content[i], f.takeSpare())
 	if err != nil {
 		return err
 	}
@@ -224,6 +227,13 @@ func (f *File) advance(i int) error {
 	}
 	f.cur, f.buf = i, p
 	return nil
+}
+
+// takeSpare gives the memory of a text that is no longer needed, if there is any.
+func (f *File) takeSpare() []byte {
+	buf := f.spare
+	f.spare = nil
+	return buf
 }
 
 // prefetch begins to read the blobs behind i, as far as memory allows.
@@ -239,9 +249,10 @@ func (f *File) prefetch(i int) {
 		}
 		a := &fetch{done: make(chan struct{}), size: size}
 		f.ahead[j] = a
+		buf := f.takeSpare()
 		f.run.Go(func() {
 			defer close(a.done)
-			a.p, a.err = f.fsys.r.loadBlob(f.ctx, f.fsys.ix, pack.Data, f.n.Content[j], nil)
+			a.p, a.err = f.fsys.r.loadBlob(f.ctx, f.fsys.ix, pack.Data, f.n.Content[j], buf)
 			if a.err == nil && int64(len(a.p)) != f.ends[j]-f.begin(j) {
 				a.err = ErrDamaged
 			}

@@ -29,7 +29,8 @@ type Repo struct {
 
 	splitter func() *chunker.Splitter // at the beginning of a chunk
 
-	ahead *semaphore.Weighted // bytes that files being read may hold before they are asked for
+	sealed sync.Pool           // of *[]byte, for blobs being opened
+	ahead  *semaphore.Weighted // bytes that files being read may hold before they are asked for
 
 	now         func() time.Time
 	lockTiming  lockTiming
