@@ -43,9 +43,6 @@ func (res *result) fields() obj {
 }
 
 func (res *result) tail() obj {
-	if res.what == "noop" {
-		return obj{"_shards", obj{"total", 0, "successful", 0, "failed", 0}, "_seq_no", res.d.seq, "_primary_term", res.d.term}
-	}
 	return obj{"_shards", obj{"total", 1 + res.ix.replicas(), "successful", 1, "failed", 0}, "_seq_no", res.d.seq, "_primary_term", res.d.term}
 }
 
@@ -161,6 +158,9 @@ func (h *Handler) execute(w *write) (res result) {
 		}
 	} else {
 		found, e := check(ix.fields, w.id, d.source)
+		if major, _ := versionOf(h.o.Version); e != nil && major >= 9 && e.kind == "not_x_content_exception" {
+			e = &esError{status: 400, kind: "document_parsing_exception", reason: "[1:1] failed to parse: document must be an object"}
+		}
 		if e != nil {
 			return fail(e)
 		}
@@ -245,7 +245,11 @@ func (h *Handler) single(r *request, w *write) (*reply, *esError) {
 			o = append(o, "forced_refresh", true)
 		}
 	}
-	return &reply{status: res.status, v: append(o, res.tail()...)}, nil
+	tail := res.tail()
+	if res.what == "noop" { // written to no shard
+		tail[1] = obj{"total", 0, "successful", 0, "failed", 0}
+	}
+	return &reply{status: res.status, v: append(o, tail...)}, nil
 }
 
 func (h *Handler) updateDocument(r *request, target, id string) (*reply, *esError) {

@@ -125,7 +125,11 @@ func (p *parser) object(f *field, path, dyn string) (map[string]any, *esError) {
 			p.i++
 			p.space()
 		}
+		at := p.i
 		key := unquote(p.text())
+		if e := p.checkKey(path, key, at); e != nil {
+			return nil, e
+		}
 		p.space()
 		p.i++ // the colon
 		p.space()
@@ -361,6 +365,15 @@ func (p *parser) scalar(c *field, name, s string, at int, quoted bool) *esError 
 		}
 		return p.failed(c, name, at, s, &esError{kind: "illegal_argument_exception", reason: fmt.Sprintf(f, a...)})
 	}
+	// token is for values that the server's JSON parser refuses, before the field does.
+	token := func(kind, f string, a ...any) *esError {
+		reason := fmt.Sprintf(f, a...)
+		e := arg("%s", reason)
+		if e != nil {
+			e.cause = &esError{kind: "x_content_parse_exception", reason: p.pos(at) + " " + reason, cause: &esError{kind: kind, reason: reason}}
+		}
+		return e
+	}
 	switch c.kind {
 	case "object", "nested":
 		return &esError{status: 400, kind: "document_parsing_exception",
@@ -372,6 +385,9 @@ func (p *parser) scalar(c *field, name, s string, at int, quoted bool) *esError 
 		limit := map[string][2]float64{"long": {-0x1p63, 0x1p63}, "integer": {math.MinInt32, math.MaxInt32 + 1}, "short": {-32768, 32768},
 			"byte": {-128, 128}, "unsigned_long": {0, 0x1p64}}[c.kind]
 		f, err := strconv.ParseFloat(s, 64)
+		if !quoted && (s == "true" || s == "false") {
+			return token("json_parse_exception", "Current token (VALUE_%s) not numeric, can not use numeric value accessors", strings.ToUpper(s))
+		}
 		if err != nil && !strings.Contains(err.Error(), "range") || s == "true" || s == "false" {
 			return arg("For input string: \"%s\"", s)
 		}
@@ -381,6 +397,9 @@ func (p *parser) scalar(c *field, name, s string, at int, quoted bool) *esError 
 		if f < limit[0] || f >= limit[1] {
 			if c.kind == "byte" || c.kind == "short" {
 				return arg("Value [%s] is out of range for a %s", s, c.kind)
+			}
+			if !quoted && c.kind != "unsigned_long" {
+				return token("input_coercion_exception", "Numeric value (%s) out of range of %s", s, strings.TrimSuffix(c.kind, "eger"))
 			}
 			return arg("Numeric value (%s) out of range of %s", s, strings.TrimSuffix(c.kind, "eger"))
 		}
@@ -395,10 +414,13 @@ func (p *parser) scalar(c *field, name, s string, at int, quoted bool) *esError 
 			}
 			return p.failed(c, name, at, s, &esError{kind: "number_format_exception", reason: "For input string: \"" + s + "\""})
 		}
-		if math.IsInf(f, 0) || math.IsNaN(f) || c.kind == "float" && math.Abs(f) > math.MaxFloat32 {
+		if math.IsInf(f, 0) || math.IsNaN(f) || c.kind == "float" && math.Abs(f) > math.MaxFloat32 || c.kind == "half_float" && math.Abs(f) >= 65520 {
 			return arg("[%s] supports only finite values, but got [%s]", c.kind, s)
 		}
 	case "boolean":
+		if !quoted && s != "true" && s != "false" {
+			return token("json_parse_exception", "Current token (VALUE_NUMBER) not of boolean type")
+		}
 		if s != "true" && s != "false" && (!quoted || s != "") {
 			return arg("Failed to parse value [%s] as only [true] or [false] are allowed.", s)
 		}
@@ -448,3 +470,32 @@ func parseDate(s, format string) (int64, bool) {
 	}
 	return 0, false
 }
+
+// checkKey refuses names that no field can have.
+func (p *parser) checkKey(path, key string, at int) *esError {
+	reason, kind := "", "illegal_argument_exception"
+	switch {
+	case path == "" && metadata[key]:
+		kind = "document_parsing_exception"
+		reason = "Field [" + key + "] is a metadata field and cannot be added inside a document. Use the index API request parameters."
+	case key == "":
+		reason = "field name cannot be an empty string"
+	case strings.TrimSpace(key) == "":
+		reason = "field name cannot contain only whitespace"
+	case strings.Trim(key, ".") == "":
+		reason = "field name cannot contain only dots"
+	default:
+		for part := range strings.SplitSeq(key, ".") {
+			if strings.TrimSpace(part) == "" {
+				reason = "field name starting or ending with a [.] makes object resolution ambiguous: [" + key + "]"
+			}
+		}
+	}
+	if reason == "" {
+		return nil
+	}
+	return &esError{status: 400, kind: "document_parsing_exception", reason: p.pos(at) + " failed to parse: " + reason,
+		cause: &esError{kind: kind, reason: reason}}
+}
+
+var metadata = words("_id _index _routing _source _version _seq_no _primary_term _field_names _ignored _tier")

@@ -102,6 +102,9 @@ func parseSearch(r *request) (*searchRequest, *esError) {
 			s.Source, e = newSourceFilter(v)
 		case "stored_fields":
 			s.NoStored = strings.Contains(string(v), "_none_")
+			if !s.NoStored && body["_source"] == nil && !strings.Contains(string(v), "_source") {
+				s.Source.off = true
+			}
 		case "seq_no_primary_term":
 			s.SeqNo = string(v) == "true"
 		case "version":
@@ -275,7 +278,7 @@ func (h *Handler) searchShards(r *request, target string) ([]searchShard, *esErr
 		for v := range strings.SplitSeq(p, ",") {
 			n, err := strconv.Atoi(v)
 			if err != nil {
-				return nil, illegal("For input string: \"%s\"", v)
+				return nil, &esError{status: 400, kind: "number_format_exception", reason: "For input string: \"" + v + "\""}
 			}
 			only[n] = true
 		}
@@ -372,7 +375,7 @@ func (h *Handler) run(r *request, s *searchRequest, shards []searchShard, from i
 		return nil, 0, everyShard(e)
 	}
 	for _, sh := range shards {
-		if e := checkSort(sh.ix, keys, after, s.inPIT); e != nil {
+		if e := checkSort(sh.ix, keys, after); e != nil {
 			return nil, 0, everyShard(e)
 		}
 		if e := checkAggs(sh.ix, s.Aggs); e != nil {
@@ -647,6 +650,11 @@ func (h *Handler) count(r *request, target string) (*reply, *esError) {
 	if e != nil {
 		return nil, e
 	}
+	for k := range body {
+		if k != "query" {
+			return nil, parseError("request does not support [%s]", k)
+		}
+	}
 	h.mu.Lock()
 	shards, e := h.searchShards(r, target)
 	h.mu.Unlock()
@@ -694,12 +702,10 @@ func (f *field) missing(k sortKey) any {
 }
 
 // checkSort refuses sorts that an index cannot do.
-func checkSort(ix *index, keys []sortKey, after []any, pit bool) *esError {
+func checkSort(ix *index, keys []sortKey, after []any) *esError {
 	for i, k := range keys {
 		f := ix.fields.find(k.field)
 		switch {
-		case k.field == "_shard_doc" && !pit:
-			return illegal("[_shard_doc] sort field cannot be used without [point in time]")
 		case strings.HasPrefix(k.field, "_"):
 			continue
 		case f == nil:

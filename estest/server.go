@@ -38,10 +38,11 @@ func (s *Server) Close() {
 	s.http.Close()
 }
 
-// Client returns the official client, connected over a socket, with the server's credentials and without retries of its own.
+// Client returns the official client, connected over a socket, with the server's credentials and without retries of
+// its own. Close closes its idle connections.
 func (s *Server) Client() *elasticsearch.Client {
 	c, err := elasticsearch.NewClient(elasticsearch.Config{Addresses: []string{s.URL}, Username: s.o.Username, Password: s.o.Password,
-		APIKey: s.o.APIKey, DisableRetry: true})
+		APIKey: s.o.APIKey, DisableRetry: true, Transport: s.http.Client().Transport})
 	if err != nil {
 		panic("estest: client for " + s.URL + ": " + err.Error()) // the configuration is ours
 	}

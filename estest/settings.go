@@ -240,11 +240,17 @@ func (h *Handler) putSettings(r *request, target string) (*reply, *esError) {
 			case v == nil:
 				for have := range ix.settings {
 					if match(k, have) && !private[have] {
+						if have == "index.blocks.write" {
+							delete(ix.settings, "index.verified_read_only")
+						}
 						delete(ix.settings, have)
 					}
 				}
 			default:
 				ix.settings[k] = v
+				if k == "index.blocks.write" && v == "false" {
+					delete(ix.settings, "index.verified_read_only")
+				}
 			}
 		}
 		ix.version++

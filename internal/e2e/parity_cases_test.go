@@ -473,9 +473,9 @@ POST /parity-a/_bulk
 {"index":{"_id":"1","nonsense":true}}
 {"l":1}
 
-POST /parity-a/_bulk
+@status POST /parity-a/_bulk
 {"index":{"_id":"1"}}
-{"l":}
+{"l":x}
 
 POST /parity-a/_bulk
 {"index":{"_id":"1"}}
@@ -778,7 +778,7 @@ POST /parity-a/_pit
 
 POST /parity-a/_pit?keep_alive=x
 
-POST /parity-a/_pit?keep_alive=2d
+@status POST /parity-a/_pit?keep_alive=2d
 
 POST /parity-none/_pit?keep_alive=1m
 
