@@ -35,6 +35,7 @@ func (b *treeBuilder) parent(id *ID) *ID {
 // build saves the tree of d and those below, and gives its id.
 func (b *treeBuilder) build(d *directory, parent *ID) (ID, error) {
 	id, _, err := b.dir(d, b.load(parent))
+	b.w.added.addTo(b.sum)
 	return id, err
 }
 
@@ -94,6 +95,11 @@ func (b *treeBuilder) dir(d *directory, old map[string]*node) (ID, bool, error) 
 		nodes = append(nodes, n)
 	}
 	for name, f := range d.files {
+		if f.ready != nil { // AddFS has counted it
+			nodes = append(nodes, f.ready)
+			same = f.ready.sameContent(old[name]) && same
+			continue
+		}
 		n := b.node(name, typeFile, 0o644)
 		n.Content, n.Size = f.content, f.size
 		if n.Content == nil {

@@ -22,6 +22,7 @@ type FileWriter struct {
 	err      error // the file lacks something: it can only be aborted
 	ended    bool  // closed or aborted
 	complete atomic.Bool
+	ready    *node // instead of all that: an entry that AddFS made
 }
 
 // Create begins a file. The name is a slash-separated path that fs.ValidPath accepts, directories are made as needed. The

@@ -225,4 +225,4 @@ func (i info) Size() int64        { return i.n.Size }
 func (i info) Mode() fs.FileMode  { return i.n.fileMode() }
 func (i info) ModTime() time.Time { return i.n.ModTime }
 func (i info) IsDir() bool        { return i.n.Type == typeDir }
-func (i info) Sys() any           { return nil }
+func (i info) Sys() any           { return i.n.attributes() }

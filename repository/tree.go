@@ -22,11 +22,18 @@ type node struct {
 	ChangeTime time.Time   `json:"ctime,omitempty"` //nolint:modernize // as above
 	UID        uint32      `json:"uid"`
 	GID        uint32      `json:"gid"`
+	User       string      `json:"user,omitempty"`
+	Group      string      `json:"group,omitempty"`
+	Inode      uint64      `json:"inode,omitempty"`
+	DeviceID   uint64      `json:"device_id,omitempty"` // of the file system
 	Size       int64       `json:"size,omitempty"`
+	Links      uint64      `json:"links,omitempty"`
 	LinkTarget string      `json:"linktarget,omitempty"`
 	LinkRaw    []byte      `json:"linktarget_raw,omitempty"` // where the target is not UTF-8
-	Content    []ID        `json:"content"`                  // null unless a file
-	Subtree    *ID         `json:"subtree,omitempty"`        // of a directory
+	Xattrs     []Xattr     `json:"extended_attributes,omitempty"`
+	Device     uint64      `json:"device,omitempty"`  // of a device: its number
+	Content    []ID        `json:"content"`           // null unless a file
+	Subtree    *ID         `json:"subtree,omitempty"` // of a directory
 }
 
 const (

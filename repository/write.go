@@ -58,6 +58,7 @@ func (r *Repo) write(ctx context.Context, h Header, fn func(context.Context, *Wr
 		h.Time = start
 	}
 	w := newWriter(ctx, r, lock, h.Time)
+	w.parent = h.Parent
 	committed := false
 	defer func() {
 		if !committed { // also when fn panics

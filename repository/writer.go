@@ -40,7 +40,9 @@ type Writer struct {
 	newData   int64
 	newTrees  int64
 
-	names namespace
+	names  namespace
+	parent *ID // the snapshot that AddFS compares with
+	added  addedCounts
 	bufs  sync.Pool // of *[]byte, for FileWriters
 }
 

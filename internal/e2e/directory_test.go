@@ -1,0 +1,179 @@
+package e2e_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/escrow-backup/escrow/internal/e2e/resticcli"
+	"github.com/escrow-backup/escrow/repository"
+)
+
+// fillDirectory makes what a backup of a volume may meet.
+func fillDirectory(t *testing.T, dir string) {
+	t.Helper()
+	r := seeded(9)
+	big := make([]byte, 9<<20)
+	for i := range big {
+		big[i] = byte(r.Uint32())
+	}
+	for name, p := range map[string][]byte{
+		"big.bin": big, "empty": nil, "a/b/c/deep": []byte("deep"), "a/\xff \"odd\" \n<&>": []byte("odd"), "ro/file": []byte("r"), "setuid": []byte("x"),
+	} {
+		name = filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
+		require.NoError(t, os.WriteFile(name, p, 0o640))
+	}
+	require.NoError(t, os.Chmod(filepath.Join(dir, "setuid"), fs.ModeSetuid|0o711))
+	require.NoError(t, os.Link(filepath.Join(dir, "a/b/c/deep"), filepath.Join(dir, "a/other name")))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "void"), 0o700))
+	require.NoError(t, unix.Mkfifo(filepath.Join(dir, "pipe"), 0o620))
+	for name, target := range map[string]string{"rel": "a/b", "abs": "/etc/passwd", "up": "../../..", "gone": "nowhere"} {
+		require.NoError(t, os.Symlink(target, filepath.Join(dir, name)))
+	}
+	if err := unix.Setxattr(filepath.Join(dir, "big.bin"), "user.comment", []byte("\x00\xff"), 0); !errors.Is(err, unix.ENOTSUP) {
+		require.NoError(t, err)
+	}
+	require.NoError(t, os.Chmod(filepath.Join(dir, "ro"), 0o555))
+	at := time.Date(2011, 12, 13, 14, 15, 16, 171_819_202, time.UTC)
+	require.NoError(t, filepath.WalkDir(dir, func(name string, _ fs.DirEntry, err error) error {
+		ts, terr := unix.TimeToTimespec(at)
+		require.NoError(t, terr)
+		at = at.Add(time.Hour)
+		return errors.Join(err, unix.UtimesNanoAt(unix.AT_FDCWD, name, []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW))
+	}))
+}
+
+// describeDirectory gives a line for every entry, with all that a restore must bring back.
+func describeDirectory(t *testing.T, dir string) []string {
+	t.Helper()
+	t.Cleanup(func() { _ = os.Chmod(filepath.Join(dir, "ro"), 0o755) }) // for the removal
+	var all []string
+	inodes := map[uint64]string{}
+	require.NoError(t, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == dir {
+			return err
+		}
+		rel, err := filepath.Rel(dir, name)
+		require.NoError(t, err)
+		fi, err := d.Info()
+		require.NoError(t, err)
+		st, ok := fi.Sys().(*syscall.Stat_t)
+		require.True(t, ok)
+		s := fmt.Sprintf("%q %v %v %d:%d", rel, fi.Mode(), fi.ModTime().UTC(), st.Uid, st.Gid)
+		if !d.IsDir() {
+			if inodes[st.Ino] == "" {
+				inodes[st.Ino] = rel
+			}
+			s += fmt.Sprintf(" %d links of %q", st.Nlink, inodes[st.Ino])
+		}
+		switch d.Type() {
+		case 0:
+			p, err := os.ReadFile(name)
+			require.NoError(t, err)
+			s += fmt.Sprintf(" %v", repository.Hash(p))
+		case fs.ModeSymlink:
+			target, err := os.Readlink(name)
+			require.NoError(t, err)
+			s += fmt.Sprintf(" %q", target)
+		}
+		value := make([]byte, 100)
+		if n, err := unix.Lgetxattr(name, "user.comment", value); err == nil {
+			s += fmt.Sprintf(" %q", value[:n])
+		}
+		all = append(all, s)
+		return nil
+	}))
+	return all
+}
+
+func addDirectory(t *testing.T, repo *repository.Repo, dir string, parent *repository.ID) *repository.Snapshot {
+	t.Helper()
+	d, err := repository.OpenDirFS(dir)
+	require.NoError(t, err)
+	defer d.Close()
+	s, err := repo.Write(t.Context(), repository.Header{Hostname: "ours", Paths: []string{dir}, Parent: parent},
+		func(ctx context.Context, w *repository.Writer) error { return w.AddFS(ctx, d, nil) })
+	require.NoError(t, err)
+	return s
+}
+
+// TestDirectoriesBothWays: what one program backs up from a directory, the other restores to an equal one, and each finds
+// what the other stored.
+func TestDirectoriesBothWays(t *testing.T) {
+	repoDir, from := filepath.Join(t.TempDir(), "repo"), t.TempDir()
+	restic := resticcli.New(t, repoDir, password)
+	restic.Init(t)
+	fillDirectory(t, from)
+	want := describeDirectory(t, from)
+	repo := openRepo(t, repoDir)
+
+	ours := addDirectory(t, repo, from, nil)
+	restic.Check(t)
+	back := t.TempDir()
+	restic.Run(t, "restore", ours.ID.String(), "--target", back)
+	require.Equal(t, want, describeDirectory(t, back))
+
+	cmd := restic.Command(t, "backup", "--host", "restic", ".")
+	cmd.Dir = from
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	list := restic.Snapshots(t)
+	require.Len(t, list, 2)
+	theirs, err := repo.Snapshot(t.Context(), list[1].ID)
+	require.NoError(t, err)
+	back = t.TempDir()
+	_, err = repo.RestoreDir(t.Context(), theirs, back, &repository.RestoreOptions{Verify: true})
+	require.NoError(t, err)
+	require.Equal(t, want, describeDirectory(t, back))
+
+	// Both cut files at the same places: the second stored no data again.
+	require.Contains(t, string(restic.Run(t, "stats", "--mode", "raw-data", "--json", ours.ID.String())), `"total_size"`)
+	time.Sleep(2100 * time.Millisecond) // files younger than that are read again: see AddFS
+	third := addDirectory(t, repo, from, nil)
+	require.Zero(t, third.Summary.DataBlobs)
+	fourth := addDirectory(t, repo, from, &third.ID)
+	require.Equal(t, fourth.Summary.TotalFilesProcessed, fourth.Summary.FilesUnmodified)
+	require.Equal(t, third.Tree, fourth.Tree)
+	for p, err := range repo.Check(t.Context(), &repository.CheckOptions{ReadData: true}) {
+		require.NoError(t, err)
+		t.Errorf("%v", p)
+	}
+	restic.Check(t)
+}
+
+// TestKeysWithRestic: restic opens with the passwords that we set, and with no other.
+func TestKeysWithRestic(t *testing.T) {
+	repoDir := filepath.Join(t.TempDir(), "repo")
+	resticcli.New(t, repoDir, password).Init(t)
+	repo := openRepo(t, repoDir)
+	refused := func(pw string) {
+		t.Helper()
+		out, err := resticcli.New(t, repoDir, pw).Command(t, "snapshots").CombinedOutput()
+		require.Error(t, err)
+		require.Contains(t, string(out), "wrong password")
+	}
+	id, err := repo.AddKey(t.Context(), "second", &repository.KeyOptions{Hostname: "there"})
+	require.NoError(t, err)
+	list := strings.Split(string(resticcli.New(t, repoDir, "second").Run(t, "key", "list")), "\n")
+	require.True(t, slices.ContainsFunc(list, func(line string) bool {
+		return strings.HasPrefix(line, "*"+id.Short()) && strings.Contains(line, "there")
+	}), list)
+	require.NoError(t, repo.RemoveKey(t.Context(), id.Short()))
+	refused("second")
+	_, err = repo.ChangePassword(t.Context(), "third", nil)
+	require.NoError(t, err)
+	refused(password)
+	resticcli.New(t, repoDir, "third").Check(t)
+}
