@@ -8,22 +8,32 @@
 // shard, searches see refreshed state only, a point in time is a snapshot of that, and stored sources come back byte for byte.
 // Inject makes requests fail in the ways that real clusters do. SetGlobalCheckpoint and Failover play a primary that is lost.
 //
+// Every answer that internal/e2e's TestParity asks for is the same as that of a real 8.19 and a real 9.5: status, kind of error, fields
+// and values. What Options.Version changes: dense vectors in hits (9.2), how documents are shared out over shards (9.3), and details
+// of a few answers (9.0).
+//
 // # Lies
 //
 // What differs from a real cluster:
 //   - One node holds every primary; replicas are counted but never assigned, and there are no data streams.
 //   - Nothing is refreshed but by _refresh, ?refresh, Refresh and AutoRefresh; refresh_interval is only stored.
 //   - Templates and lifecycle policies are stored, not applied. Of pipelines, the processors set, remove, rename (of top level fields) and fail
-//     run; others do nothing.
+//     run; others do nothing. A pipeline that is not there cannot be deleted, which a server that never had one allows.
 //   - Mappings are stored as they were sent, with keys sorted, without the defaults that a server fills in. Dynamic templates, analysis, copy_to,
-//     runtime fields and synthetic source are not applied; nested documents are searched as objects. Duplicate keys are not refused.
-//   - Every hit scores 1.0. Queries: match_all, match_none, ids, exists, term, terms, match (as term), prefix, wildcard, range (without date
-//     math), bool, constant_score. Aggregations: sum, min, max, avg, value_count, stats, filter, filters, histogram, range, terms (answered
-//     sorted by name).
+//     runtime fields and synthetic source are not applied; nested documents are searched as objects. Duplicate keys are not refused. Of texts in
+//     documents only ISO dates and yyyy/MM/dd become dates. The numbers of one array may be of several types.
+//   - Every hit scores 1.0. Queries: match_all, match_none, ids, exists, term, terms, match (any of the words), prefix, wildcard, range (without
+//     date math), bool, constant_score. Aggregations: sum, min, max, avg, value_count, stats, filter, filters, histogram, range, terms (answered
+//     sorted by name, dates without value_as_string).
 //   - Document numbers are never reused and ignore merges; there are no segments, and _forcemerge does nothing.
-//   - Texts of parse errors differ in detail; an unknown query parameter is ignored; a repeated field of the filter_path answer is sorted.
-//   - A bulk item without a valid _id, or an empty one, refuses the whole request. Scripts are refused.
-//   - Keep-alive of contexts is checked when they are used or counted. Statistics hold docs, store, commit, seq_no and routing only.
+//   - Texts of errors differ in detail, and so do the causes of malformed JSON and of malformed context ids. Failed shards are named for one shard
+//     only. An unknown query parameter is ignored; what filter_path or a source filter leaves has its keys sorted.
+//   - Settings are checked against a list of names; of values only numbers of shards and replicas, windows and blocks are. A setting reset to null
+//     while cloning is left out, where a server shows null.
+//   - In _resolve/index, an excluded index is left out of the aliases too.
+//   - Scripts are refused.
+//   - Keep-alive of contexts is checked when they are used or counted. Statistics hold docs, store, commit, seq_no and routing only; sizes are
+//     made up, and the commit is always as new as the last operation.
 //   - From Options.Version 9.2 on, asking for vectors returns the stored bytes, where a server writes such a source anew.
 //   - Answers of one bulk request are not interleaved with others: the whole request holds a lock.
 //   - The history of a shard is kept in memory, replaced sources too, so that Failover can undo it.
