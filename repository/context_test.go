@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"iter"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -45,12 +46,9 @@ func (s *stuck) List(ctx context.Context, t backend.FileType) iter.Seq2[backend.
 
 // noise gives bytes that do not compress, others for each seed.
 func noise(seed byte, n int) []byte {
-	p := make([]byte, 0, n+32)
-	for i := 0; len(p) < n; i++ {
-		h := Hash([]byte{seed, byte(i), byte(i >> 8), byte(i >> 16)})
-		p = append(p, h[:]...)
-	}
-	return p[:n]
+	p := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p)
+	return p
 }
 
 func TestSaveBlobEndsWithItsContext(t *testing.T) {

@@ -70,7 +70,7 @@ func prepared(t *testing.T, text []byte) *mem.Backend {
 }
 
 func TestFaultAtEveryCall(t *testing.T) {
-	old, text := random(10, 1<<10), random(11, 1<<20)
+	old, text := random(10, 1<<10), random(11, 100<<10)
 	trace := backendtest.NewFaults(prepared(t, old))
 	require.NoError(t, session(t.Context(), trace, text))
 	calls := trace.Calls()
