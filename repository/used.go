@@ -1,0 +1,111 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/escrow-backup/escrow/internal/index"
+	"github.com/escrow-backup/escrow/internal/pack"
+	"github.com/escrow-backup/escrow/repository/backend"
+)
+
+// blobMap holds a number for each blob, by type.
+type blobMap [2]map[ID]uint32
+
+func newBlobMap() blobMap { return blobMap{{}, {}} }
+
+// reach finds all blobs that the trees need. Whatever cannot be read is an error: nobody knows what it needs.
+type reach struct {
+	r  *Repo
+	ix *index.Index
+	g  *errgroup.Group
+
+	mu   sync.Mutex
+	used blobMap
+}
+
+// used gives every blob that the trees need, with the number 0.
+func (r *Repo) used(ctx context.Context, ix *index.Index, trees []ID) (blobMap, error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(loaders)
+	w := &reach{r: r, ix: ix, g: g, used: newBlobMap()}
+	for _, id := range trees {
+		w.mu.Lock()
+		fresh := w.fresh(id)
+		w.mu.Unlock()
+		if fresh {
+			g.Go(func() error { return w.forest(ctx, id) })
+		}
+	}
+	return w.used, g.Wait()
+}
+
+// fresh notes a tree, and reports whether it was not known. The caller holds the lock.
+func (w *reach) fresh(id ID) bool {
+	_, known := w.used[pack.Tree][id]
+	w.used[pack.Tree][id] = 0
+	return !known
+}
+
+// forest notes what a tree and those below it need. It leaves to others as many as they can take.
+func (w *reach) forest(ctx context.Context, root ID) error {
+	for todo := []ID{root}; len(todo) > 0; {
+		id := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		below, err := w.tree(ctx, id)
+		if err != nil {
+			return err
+		}
+		for _, id := range below {
+			if !w.g.TryGo(func() error { return w.forest(ctx, id) }) {
+				todo = append(todo, id)
+			}
+		}
+	}
+	return nil
+}
+
+// tree notes what a tree needs, and gives the trees right below it that nobody has seen. It looks at nothing else: what other
+// programs, or later versions of them, store beside it must not matter.
+func (w *reach) tree(ctx context.Context, id ID) ([]ID, error) {
+	text, err := w.r.loadBlob(ctx, w.ix, pack.Tree, id, nil)
+	if backend.IsNotExist(err) {
+		e := &MissingError{Blobs: []ID{id}}
+		for loc := range w.ix.Lookup(pack.Tree, id) {
+			e.Packs = append(e.Packs, loc.Pack)
+		}
+		return nil, e
+	}
+	if err != nil {
+		return nil, err
+	}
+	var t struct {
+		Nodes []struct {
+			Content []ID `json:"content"`
+			Subtree *ID  `json:"subtree"`
+		} `json:"nodes"`
+	}
+	if err := json.Unmarshal(text, &t); err != nil {
+		return nil, fmt.Errorf("decode tree %v: %w", id, err)
+	}
+	if t.Nodes == nil && !bytes.Contains(text, []byte(`"nodes"`)) {
+		return nil, fmt.Errorf("decode tree %v: it has no nodes, not even none", id) // of a format that we do not know
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var below []ID
+	for _, n := range t.Nodes {
+		for _, blob := range n.Content {
+			w.used[pack.Data][blob] = 0
+		}
+		if n.Subtree != nil && w.fresh(*n.Subtree) {
+			below = append(below, *n.Subtree)
+		}
+	}
+	return below, nil
+}
