@@ -1,0 +1,344 @@
+package repository
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/escrow-backup/escrow/repository/backend"
+)
+
+var (
+	// ErrPlanOutdated says that the repository has changed since a plan was made: make a new one.
+	ErrPlanOutdated = errors.New("the repository has changed since the plan was made")
+
+	// ErrRemovesAll says that a policy keeps nothing of a group of snapshots.
+	ErrRemovesAll = errors.New("the policy removes all snapshots of a group")
+)
+
+// GroupBy says which snapshots belong together: those that have the named properties in common. A Policy is applied to each
+// group by itself.
+type GroupBy uint8
+
+// The properties; add them up.
+const (
+	GroupByHost GroupBy = 1 << iota
+	GroupByPaths
+	GroupByTags
+	GroupTogether // by nothing: all in one group
+)
+
+// ParseGroupBy reads "host", "paths" and "tags" with commas between them, as restic does; the empty text is GroupTogether.
+func ParseGroupBy(s string) (GroupBy, error) {
+	var g GroupBy
+	for name := range strings.SplitSeq(s, ",") {
+		switch name {
+		case "host", "hosts":
+			g |= GroupByHost
+		case "path", "paths":
+			g |= GroupByPaths
+		case "tag", "tags":
+			g |= GroupByTags
+		case "":
+		default:
+			return 0, fmt.Errorf("group by %q: want host, paths or tags", name)
+		}
+	}
+	if g == 0 {
+		g = GroupTogether
+	}
+	return g, nil
+}
+
+// ForgetOptions of a plan; nil and the zero value work.
+type ForgetOptions struct {
+	Filter  Filter  // snapshots that it does not choose are not touched, and do not count
+	GroupBy GroupBy // default: by host and paths, as restic
+
+	// AllowRemoveAll lets a policy remove all snapshots of a group, which seldom is what was meant.
+	AllowRemoveAll bool
+}
+
+// ForgetPlan is which snapshots to keep and which to remove. PlanForget makes it, Forget carries it out.
+type ForgetPlan struct {
+	Groups []ForgetGroup
+}
+
+// ForgetGroup is what a plan decides about a group.
+type ForgetGroup struct {
+	Hostname string   // if grouped by it
+	Paths    []string // sorted; if grouped by them
+	Tags     []string // sorted; if grouped by them
+	Keep     []Kept   // the newest first
+	Remove   []*Snapshot
+}
+
+// Kept is a snapshot, and the rules of the policy that keep it, in restic's words.
+type Kept struct {
+	*Snapshot
+	Reasons []string
+}
+
+// Removes is how many snapshots the plan removes.
+func (p *ForgetPlan) Removes() int {
+	n := 0
+	for _, g := range p.Groups {
+		n += len(g.Remove)
+	}
+	return n
+}
+
+// String gives the plan in lines of text.
+func (p *ForgetPlan) String() string {
+	var b strings.Builder
+	kept := 0
+	for _, g := range p.Groups {
+		fmt.Fprintf(&b, "group%s: keep %d, remove %d\n", g.name(), len(g.Keep), len(g.Remove))
+		for _, k := range g.Keep {
+			fmt.Fprintf(&b, "  keep   %s: %s\n", describe(k.Snapshot), strings.Join(k.Reasons, ", "))
+		}
+		for _, s := range g.Remove {
+			fmt.Fprintf(&b, "  remove %s\n", describe(s))
+		}
+		kept += len(g.Keep)
+	}
+	fmt.Fprintf(&b, "in all: keep %d, remove %d\n", kept, p.Removes())
+	return b.String()
+}
+
+func (g *ForgetGroup) name() string {
+	s := ""
+	if g.Hostname != "" {
+		s += fmt.Sprintf(" host %q", g.Hostname)
+	}
+	if len(g.Paths) > 0 {
+		s += fmt.Sprintf(" paths %q", g.Paths)
+	}
+	if len(g.Tags) > 0 {
+		s += fmt.Sprintf(" tags %q", g.Tags)
+	}
+	return s
+}
+
+// describe gives a snapshot on one line. One that could not be read has an id alone.
+func describe(s *Snapshot) string {
+	if s.Time.IsZero() && s.Tree == (ID{}) {
+		return s.ID.Short() + " (unreadable)"
+	}
+	return fmt.Sprintf("%s %s %q %q %q", s.ID.Short(), s.Time.Format("2006-01-02 15:04:05 -0700"), s.Hostname, s.Paths, s.Tags)
+}
+
+// PlanForget decides which snapshots to keep, and changes nothing. The error wraps ErrRemovesAll if nothing would be left of
+// a group, unless that is allowed.
+func (r *Repo) PlanForget(ctx context.Context, p Policy, o *ForgetOptions) (*ForgetPlan, error) {
+	plan, err := r.planForget(ctx, p, o)
+	if err != nil {
+		return nil, fmt.Errorf("plan to forget: %w", err)
+	}
+	return plan, nil
+}
+
+func (r *Repo) planForget(ctx context.Context, p Policy, o *ForgetOptions) (*ForgetPlan, error) {
+	var opt ForgetOptions
+	if o != nil {
+		opt = *o
+	}
+	if opt.GroupBy == 0 {
+		opt.GroupBy = GroupByHost | GroupByPaths
+	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	found, err := r.loadSnapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(found)
+	plan := &ForgetPlan{}
+	for _, group := range groups(found, opt) {
+		reasons := p.apply(group.Remove, r.now())
+		var remove []*Snapshot
+		for i, s := range group.Remove {
+			if len(reasons[i]) > 0 {
+				group.Keep = append(group.Keep, Kept{s, reasons[i]})
+			} else {
+				remove = append(remove, s)
+			}
+		}
+		group.Remove = remove
+		if len(group.Keep) == 0 && !opt.AllowRemoveAll {
+			return nil, fmt.Errorf("group%s of %d snapshots: %w", group.name(), len(remove), ErrRemovesAll)
+		}
+		plan.Groups = append(plan.Groups, *group)
+	}
+	return plan, nil
+}
+
+// groups sorts the snapshots that are chosen into groups, all as if to be removed. Their order does not depend on the
+// order of the snapshots.
+func groups(snapshots []*Snapshot, opt ForgetOptions) []*ForgetGroup {
+	byKey := map[string]*ForgetGroup{}
+	var keys []string
+	for _, s := range snapshots {
+		if !opt.Filter.has(s) {
+			continue
+		}
+		g := &ForgetGroup{}
+		if opt.GroupBy&GroupByHost != 0 {
+			g.Hostname = s.Hostname
+		}
+		if opt.GroupBy&GroupByPaths != 0 {
+			g.Paths = slices.Sorted(slices.Values(s.Paths))
+		}
+		if opt.GroupBy&GroupByTags != 0 {
+			g.Tags = slices.Sorted(slices.Values(s.Tags))
+		}
+		key := fmt.Sprintf("%q %q %q", g.Hostname, g.Paths, g.Tags)
+		if byKey[key] == nil {
+			byKey[key] = g
+			keys = append(keys, key)
+		}
+		byKey[key].Remove = append(byKey[key].Remove, s)
+	}
+	slices.Sort(keys)
+	sorted := make([]*ForgetGroup, len(keys))
+	for i, key := range keys {
+		sorted[i] = byKey[key]
+	}
+	return sorted
+}
+
+// PlanForgetIDs plans to remove the given snapshots, even damaged ones. The error wraps fs.ErrNotExist if one is not there.
+func (r *Repo) PlanForgetIDs(ctx context.Context, ids ...ID) (*ForgetPlan, error) {
+	var g ForgetGroup
+	for _, id := range ids {
+		if slices.ContainsFunc(g.Remove, func(s *Snapshot) bool { return s.ID == id }) {
+			continue
+		}
+		s, err := r.loadSnapshot(ctx, backend.Handle{Type: backend.Snapshot, Name: id.String()})
+		switch {
+		case err == nil:
+		case ctx.Err() != nil, errors.Is(err, fs.ErrNotExist):
+			return nil, fmt.Errorf("plan to forget: %w", err)
+		default:
+			r.opt.Logger.Warn("snapshot cannot be read", "snapshot", id, "error", err)
+			s = &Snapshot{ID: id}
+		}
+		g.Remove = append(g.Remove, s)
+	}
+	slices.SortFunc(g.Remove, func(a, b *Snapshot) int {
+		return cmp.Or(b.Time.Compare(a.Time), strings.Compare(b.ID.String(), a.ID.String()))
+	})
+	return &ForgetPlan{Groups: []ForgetGroup{g}}, nil
+}
+
+// Forget removes the snapshots that the plan removes; what they alone need stays until Prune. It holds an exclusive lock.
+//
+// If a snapshot that the plan keeps is gone, it removes nothing and the error wraps ErrPlanOutdated: another plan may have
+// removed it because of those that this one removes. New snapshots do not matter, nor does it if some of those to be
+// removed are gone.
+func (r *Repo) Forget(ctx context.Context, p *ForgetPlan) error {
+	if p.Removes() == 0 {
+		return nil
+	}
+	if err := r.exclusively(ctx, func(ctx context.Context, lock *heldLock) error { return r.forget(ctx, lock, p) }); err != nil {
+		return fmt.Errorf("forget: %w", err)
+	}
+	return nil
+}
+
+func (r *Repo) forget(ctx context.Context, lock *heldLock, p *ForgetPlan) error {
+	stored, err := r.names(ctx, backend.Snapshot)
+	if err != nil {
+		return err
+	}
+	for _, g := range p.Groups {
+		for _, k := range g.Keep {
+			if _, ok := stored[k.ID]; !ok {
+				return fmt.Errorf("snapshot %s, which was to be kept, is gone: %w", k.ID.Short(), ErrPlanOutdated)
+			}
+		}
+	}
+	if err := lock.held(ctx); err != nil {
+		return err
+	}
+	var ids []ID
+	for _, g := range p.Groups {
+		for _, s := range g.Remove {
+			if _, ok := stored[s.ID]; ok {
+				ids = append(ids, s.ID)
+			}
+		}
+	}
+	return r.removeAll(ctx, lock, backend.Snapshot, ids)
+}
+
+// exclusively calls fn while it holds an exclusive lock. The context that fn gets ends if the lock is lost.
+func (r *Repo) exclusively(ctx context.Context, fn func(context.Context, *heldLock) error) error {
+	if r.opt.NoLock {
+		return fmt.Errorf("repository was opened without locks, for reading: %w", fs.ErrPermission)
+	}
+	lctx, lock, err := r.lock(ctx, true)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := lock.release(ctx); err != nil {
+			r.opt.Logger.Warn("lock could not be removed", "error", err)
+		}
+	}()
+	err = fn(lctx, lock)
+	if cause := context.Cause(lctx); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w (%w)", cause, err)
+	}
+	return err
+}
+
+// names gives the stored files of a type, with their sizes.
+func (r *Repo) names(ctx context.Context, t backend.FileType) (map[ID]int64, error) {
+	found := map[ID]int64{}
+	for fi, err := range r.be.List(ctx, t) {
+		if err != nil {
+			return nil, err
+		}
+		id, err := ParseID(fi.Handle.Name)
+		if err != nil {
+			return nil, err
+		}
+		found[id] = fi.Size
+	}
+	return found, nil
+}
+
+// removals is how many files are removed between two looks at whether the lock still holds.
+const removals = 256
+
+// removeAll removes files, several at once. Those that are gone already do not matter.
+func (r *Repo) removeAll(ctx context.Context, lock *heldLock, t backend.FileType, ids []ID) error {
+	for part := range slices.Chunk(ids, removals) {
+		if err := lock.held(ctx); err != nil {
+			return err
+		}
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(loaders)
+		for _, id := range part {
+			g.Go(func() error {
+				err := r.be.Remove(gctx, backend.Handle{Type: t, Name: id.String()})
+				if backend.IsNotExist(err) {
+					return nil
+				}
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
