@@ -98,15 +98,15 @@ func (w *indexWriter) flush(ctx context.Context) error {
 	return nil
 }
 
-// copied marks in a plan's blobMap what lies in a new pack.
-const copied = 1 << 31
+// inNewPack marks in a plan's blobMap what lies in a new pack.
+const inNewPack = 1 << 31
 
 // verifyCopied returns an error unless every used blob is in a pack that stays, or was copied. It is the last line of
 // defence before anything is removed.
 func (p *PrunePlan) verifyCopied() error {
 	for t := range p.used {
 		for id, n := range p.used[t] {
-			if n != copied && (n == 0 || p.packs[n-1].fate != keep) {
+			if n != inNewPack && (n == 0 || p.packs[n-1].fate != keep) {
 				return fmt.Errorf("%v blob %v would be lost, so nothing was removed", pack.Type(t), id)
 			}
 		}

@@ -539,3 +539,10 @@ func TestMaxUnused(t *testing.T) {
 		require.Error(t, err, s)
 	}
 }
+
+func mustLatest(t *testing.T, r *repository.Repo) *repository.Snapshot {
+	t.Helper()
+	s, err := r.Snapshot(t.Context(), "latest")
+	require.NoError(t, err)
+	return s
+}

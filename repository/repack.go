@@ -99,7 +99,7 @@ func (k *repacker) runs(n uint32, id ID, blobs []pack.Blob) []run {
 		if chosen, used := k.plan.used[b.Type][b.ID]; !used || chosen != n+1 {
 			continue
 		}
-		k.plan.used[b.Type][b.ID] = copied
+		k.plan.used[b.Type][b.ID] = inNewPack
 		if !u.takes(b) {
 			all = append(all, u)
 			u.blobs = nil
