@@ -195,7 +195,9 @@ func TestUnchangedFilesAreNotRead(t *testing.T) {
 	r := repositorytest.New(t)
 	old := time.Now().Add(-time.Hour)
 	files := func() fstest.MapFS {
-		at := func(inode uint64) *repository.Attributes { return &repository.Attributes{Inode: inode, DeviceID: 1, ChangeTime: old} }
+		at := func(inode uint64) *repository.Attributes {
+			return &repository.Attributes{Inode: inode, DeviceID: 1, ChangeTime: old}
+		}
 		return fstest.MapFS{
 			"d/same":   {Data: []byte("same"), ModTime: old, Sys: at(1)},
 			"d/mtime":  {Data: []byte("aaaa"), ModTime: old, Sys: at(2)},

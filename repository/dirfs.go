@@ -25,7 +25,9 @@ func OpenDirFS(dir string) (*DirFS, error) {
 func (d *DirFS) Close() error { return d.root.Close() }
 
 // Open implements fs.FS. It does not wait for the other end of a pipe.
-func (d *DirFS) Open(name string) (fs.File, error) { return d.root.OpenFile(name, os.O_RDONLY|openNoWait, 0) }
+func (d *DirFS) Open(name string) (fs.File, error) {
+	return d.root.OpenFile(name, os.O_RDONLY|openNoWait, 0)
+}
 
 // Lstat implements fs.ReadLinkFS.
 func (d *DirFS) Lstat(name string) (fs.FileInfo, error) { return d.root.Lstat(name) }

@@ -43,7 +43,7 @@ type Writer struct {
 	names  namespace
 	parent *ID // the snapshot that AddFS compares with
 	added  addedCounts
-	bufs  sync.Pool // of *[]byte, for FileWriters
+	bufs   sync.Pool // of *[]byte, for FileWriters
 }
 
 // packer fills one pack at a time.
