@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/internal/e2e/esserver"
 )
 
 // The fidelity data set: index names begin with "fid-".
@@ -39,7 +41,7 @@ var fidBodies = map[string]string{
 		"aliases":{"fid-kim":{"filter":{"term":{"customer":"c7"}},"routing":"c7"},"fid-two":{"search_routing":"a,b","index_routing":"a"}}}`,
 	fidEvents: `{"settings":{"number_of_shards":3,"number_of_replicas":0,"sort.field":["day","n"],"sort.order":["desc","asc"]},
 		"mappings":{"properties":{"day":{"type":"date"},"n":{"type":"long"},"kind":{"type":"keyword"}}}}`,
-	fidOdd: `{"settings":{"number_of_shards":2,"number_of_replicas":0,"mapping.total_fields.limit":5000,"codec":"best_compression"},
+	fidOdd: `{"settings":{"number_of_shards":2,"number_of_replicas":0,"mapping.total_fields.limit":5000},
 		"mappings":{"dynamic":false,"properties":{"k":{"type":"keyword","ignore_above":100}}}}`,
 	fidVectors: `{"settings":{"number_of_shards":1,"number_of_replicas":0},
 		"mappings":{"properties":{"v":{"type":"dense_vector","dims":8,"index":false},"name":{"type":"keyword"},"price":{"type":"float"}}}}`,
@@ -104,7 +106,12 @@ func fidelity(t *testing.T, e *es) contents {
 		want[key{index, id, routing}] = sha256.Sum256(source)
 	}
 	for _, index := range fidIndices() {
-		e.create(t, index, fidBodies[index])
+		body := fidBodies[index]
+		if index == fidOdd && e.version == esserver.V8 {
+			// Version 9 compresses so with a native library that does not come with the jars.
+			body = strings.Replace(body, `"settings":{`, `"settings":{"codec":"best_compression",`, 1)
+		}
+		e.create(t, index, body)
 	}
 	for n := range 210_000 {
 		put(fidLogs, strconv.Itoa(n), "", logLine(r, n))

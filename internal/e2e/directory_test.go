@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/escrow-backup/escrow/internal/e2e/resticcli"
 	"github.com/escrow-backup/escrow/repository"
+	"github.com/escrow-backup/escrow/repository/backend/local"
 )
 
 // fillDirectory makes what a backup of a volume may meet.
@@ -176,4 +178,85 @@ func TestKeysWithRestic(t *testing.T) {
 	require.NoError(t, err)
 	refused(password)
 	resticcli.New(t, repoDir, "third").Check(t)
+}
+
+// TestCopyStatsDiffWithRestic: restic takes our copy for one of its own, and both count and compare alike.
+func TestCopyStatsDiffWithRestic(t *testing.T) {
+	srcDir, dstDir, from := filepath.Join(t.TempDir(), "src"), filepath.Join(t.TempDir(), "dst"), t.TempDir()
+	srcRestic, dstRestic := resticcli.New(t, srcDir, password), resticcli.New(t, dstDir, "other")
+	srcRestic.Init(t)
+	fillDirectory(t, from)
+	backup := func() {
+		cmd := srcRestic.Command(t, "backup", "--host", "restic", ".")
+		cmd.Dir = from
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, string(out))
+	}
+	backup()
+	require.NoError(t, os.WriteFile(filepath.Join(from, "setuid"), []byte("other"), 0o600))
+	require.NoError(t, os.Remove(filepath.Join(from, "empty")))
+	require.NoError(t, os.MkdirAll(filepath.Join(from, "void/new/dir"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(from, "void/new/dir/f"), []byte("new"), 0o600))
+	backup()
+	repo := openRepo(t, srcDir)
+	var all []*repository.Snapshot
+	for s, err := range repo.Snapshots(t.Context(), repository.Filter{}) {
+		require.NoError(t, err)
+		all = append(all, s)
+	}
+	require.Len(t, all, 2)
+
+	b, err := local.New(dstDir)
+	require.NoError(t, err)
+	dst, err := repository.Init(t.Context(), b, "other", &repository.Options{CopyChunker: repo, ScryptN: 1 << 10})
+	require.NoError(t, err)
+	res, err := repo.Copy(t.Context(), dst, all...)
+	require.NoError(t, err)
+	require.Len(t, res.Copied, 2)
+	require.NoError(t, dst.Close())
+	require.NoError(t, b.Close())
+	dstRestic.Check(t)
+	back := t.TempDir()
+	dstRestic.Run(t, "restore", "latest", "--target", back)
+	require.Equal(t, describeDirectory(t, from), describeDirectory(t, back))
+	// Restic finds all of it copied, and so do we what restic copied.
+	again := dstRestic.Command(t, "copy", "--from-repo", srcDir, "--from-password-command", "echo "+password)
+	out, err := again.CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Len(t, dstRestic.Snapshots(t), 2)
+	require.Contains(t, string(out), "skipping")
+
+	var stats struct {
+		Size  int64 `json:"total_size"`
+		Count int64 `json:"total_file_count"`
+		Blobs int64 `json:"total_blob_count"`
+		Plain int64 `json:"total_uncompressed_size"`
+	}
+	ours, err := repo.Stats(t.Context(), all...)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(srcRestic.Run(t, "stats", "--mode", "restore-size", "--json"), &stats))
+	require.Equal(t, stats.Size, ours.Bytes)
+	require.NoError(t, json.Unmarshal(srcRestic.Run(t, "stats", "--mode", "raw-data", "--json"), &stats))
+	require.Equal(t, []int64{stats.Size, stats.Blobs, stats.Plain}, []int64{ours.PackedBytes, ours.Blobs, ours.BlobBytes})
+
+	marks := map[repository.ChangeKind]string{repository.Added: "+", repository.Removed: "-", repository.Modified: "M", repository.TypeChanged: "T"}
+	var lines []string
+	for c, err := range repo.Diff(t.Context(), all[0], all[1], nil) {
+		require.NoError(t, err)
+		name := "/" + c.Path
+		if c.Kind == repository.Added && c.After.IsDir() {
+			name += "/"
+		}
+		lines = append(lines, marks[c.Kind]+" "+name)
+	}
+	var theirs []string
+	for line := range strings.Lines(string(srcRestic.Run(t, "diff", all[0].ID.String(), all[1].ID.String()))) {
+		if mark, name, found := strings.Cut(strings.TrimSpace(line), " "); found && len(mark) == 1 && strings.HasPrefix(strings.TrimSpace(name), "/") {
+			theirs = append(theirs, mark+" "+strings.TrimSpace(name))
+		}
+	}
+	slices.Sort(lines)
+	slices.Sort(theirs)
+	require.NotEmpty(t, lines)
+	require.Equal(t, theirs, lines)
 }

@@ -25,8 +25,16 @@ func TestMemory(t *testing.T) {
 		c := newCLI(t)
 		c.init(t)
 		var r result
-		r, p.backup = c.measured(t, "backup", "--es", e.url, "--index", index, "--quiet")
-		require.Zero(t, r.code, r.stderr)
+		// The moments at which garbage is collected move a peak by some tens of MiB: growth is what the lowest of three shows.
+		for range 3 {
+			var peak int64
+			r, peak = c.measured(t, "backup", "--full", "--es", e.url, "--index", index, "--quiet")
+			require.Zero(t, r.code, r.stderr)
+			require.Less(t, peak, int64(limit))
+			if p.backup == 0 || peak < p.backup {
+				p.backup = peak
+			}
+		}
 		e.remove(t, index)
 		r, p.restore = c.measured(t, "restore", "--es", e.url, "--quiet")
 		require.Zero(t, r.code, r.stderr)
@@ -34,7 +42,6 @@ func TestMemory(t *testing.T) {
 		c.identical(t, e)
 		e.remove(t, index)
 		t.Logf("%d documents: backup %d MiB, restore %d MiB", docs, p.backup>>20, p.restore>>20)
-		require.Less(t, p.backup, int64(limit))
 		require.Less(t, p.restore, int64(limit))
 		return p
 	}
