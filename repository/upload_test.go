@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/escrow-backup/escrow/internal/pack"
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/mem"
 )
@@ -90,4 +91,14 @@ func TestIndexIsStoredInTime(t *testing.T) {
 		}
 		require.Equal(t, 8+1, n)
 	})
+}
+
+// A blob that could not be read again is not stored.
+func TestTooLargeABlobIsRefused(t *testing.T) {
+	r := testRepo(t, mem.New(), Options{LockSettle: time.Millisecond})
+	_, err := r.Write(t.Context(), Header{}, func(ctx context.Context, w *Writer) error {
+		_, err := w.save(ctx, pack.Tree, make([]byte, maxBlob+1)) // never touched, so it takes no memory
+		return err
+	})
+	require.ErrorContains(t, err, "tree blob of 536870913 bytes")
 }

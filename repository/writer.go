@@ -155,6 +155,9 @@ func (w *Writer) save(ctx context.Context, t pack.Type, p []byte) (ID, error) {
 	if err := w.live(ctx); err != nil {
 		return ID{}, err
 	}
+	if len(p) > maxBlob-crypto.Overhead {
+		return ID{}, fmt.Errorf("%v blob of %d bytes is larger than can be read again", t, len(p))
+	}
 	id := Hash(p)
 	if _, ok := w.size(t, id); ok {
 		return id, nil
