@@ -113,6 +113,7 @@ With --json every line of standard output is an object with "message_type"; each
 	f.BoolVar(&a.out.json, "json", false, "print one JSON object per line")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, and only the essence of the result")
 	root.AddCommand(a.initCommand(), a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.snapshotsCommand(),
-		a.lsCommand(), a.catCommand(), a.dumpCommand(), a.checkCommand())
+		a.lsCommand(), a.catCommand(), a.dumpCommand(), a.checkCommand(), a.forgetCommand(), a.pruneCommand(), a.tagCommand(),
+		a.unlockCommand())
 	return root
 }

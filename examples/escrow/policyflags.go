@@ -1,0 +1,72 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/spf13/pflag"
+
+	"github.com/escrow-backup/escrow/repository"
+)
+
+// parsed is a flag whose value is read by a function.
+type parsed struct {
+	set   func(string) error
+	kind  string
+	value string
+}
+
+func (p *parsed) Set(s string) error {
+	if err := p.set(s); err != nil {
+		return err
+	}
+	p.value = s
+	return nil
+}
+
+func (p *parsed) String() string { return p.value }
+func (p *parsed) Type() string   { return p.kind }
+
+// policyFlags are named as restic's.
+func policyFlags(f *pflag.FlagSet, p *repository.Policy) {
+	number := func(name, short string, to *int, usage string) {
+		f.VarP(&parsed{kind: "n", set: func(s string) (err error) {
+			if s == "unlimited" {
+				*to = repository.KeepAll
+				return nil
+			}
+			n, err := strconv.ParseUint(s, 10, 31)
+			*to = int(n)
+			return err
+		}}, name, short, usage)
+	}
+	number("keep-last", "l", &p.Last, "keep the last `N` snapshots, or unlimited")
+	number("keep-hourly", "H", &p.Hourly, "keep the last snapshot of each of the last `N` hours with snapshots")
+	number("keep-daily", "d", &p.Daily, "the same for days")
+	number("keep-weekly", "w", &p.Weekly, "the same for weeks")
+	number("keep-monthly", "m", &p.Monthly, "the same for months")
+	number("keep-yearly", "y", &p.Yearly, "the same for years")
+	duration := func(name string, to *repository.Duration, usage string) {
+		f.Var(&parsed{kind: "duration", set: to.Set}, name, usage)
+	}
+	duration("keep-within", &p.Within, "keep all snapshots that are younger, by the newest, than `DURATION`, such as 1y5m7d2h")
+	duration("keep-within-hourly", &p.WithinHourly, "keep the last snapshot of each hour of the last `DURATION`")
+	duration("keep-within-daily", &p.WithinDaily, "the same for days")
+	duration("keep-within-weekly", &p.WithinWeekly, "the same for weeks")
+	duration("keep-within-monthly", &p.WithinMonthly, "the same for months")
+	duration("keep-within-yearly", &p.WithinYearly, "the same for years")
+	tagLists(f, &p.Tags, "keep-tag", "keep snapshots with all of these `TAGS`, commas between them; repeatable")
+}
+
+func tagLists(f *pflag.FlagSet, to *[]repository.TagList, name, usage string) {
+	f.Var(&parsed{kind: "tags", set: func(s string) error {
+		*to = append(*to, repository.ParseTagList(s))
+		return nil
+	}}, name, usage)
+}
+
+// filterFlags choose snapshots as restic's do.
+func filterFlags(f *pflag.FlagSet, to *repository.Filter) {
+	f.StringArrayVar(&to.Hostnames, "host", nil, "only snapshots of this `HOST`; repeated: of one of them")
+	tagLists(f, &to.AnyTags, "tag", "only snapshots with all of these `TAGS`, commas between them; repeated: with one of the lists")
+	f.StringArrayVar(&to.Paths, "path", nil, "only snapshots of this `PATH`; repeated: of all of them")
+}
