@@ -44,6 +44,8 @@ type job struct {
 	progress *reporter
 	// searches bounds the segments in memory, over all shards: each is read, encoded and stored under one unit.
 	searches *semaphore.Weighted
+	// shards bounds the points in time that are open, over all indices.
+	shards *semaphore.Weighted
 
 	mu             sync.Mutex // guards what follows, and manifest
 	segments       int64
@@ -65,42 +67,57 @@ func newJob(ctx context.Context, es elastictransport.Interface, o *Options) (*jo
 	}
 	j.c = elastic.New(es, &elastic.Options{Retries: j.o.Retries, Logger: j.o.Logger, Sleep: j.o.sleep})
 	j.searches = semaphore.NewWeighted(int64(j.o.Concurrency))
+	j.shards = semaphore.NewWeighted(int64(j.o.Concurrency))
 	cluster, err := j.c.Info(ctx)
 	if err != nil {
 		return nil, err
 	}
 	j.manifest = &layout.Manifest{Format: layout.Format, Cluster: cluster, Started: j.started, Selection: selection(&j.o),
 		Indices: []layout.Index{}, Omitted: []layout.Omission{}, Warnings: []string{}}
-	names, omitted, err := selectIndices(ctx, j.c, j.manifest.Selection)
+	sel, err := selectIndices(ctx, j.c, j.manifest.Selection)
 	if err != nil {
 		return nil, err
 	}
-	j.names = names
-	for _, om := range omitted {
-		if err := j.omit(om); err != nil {
-			return nil, err
-		}
+	j.names = sel.names
+	j.manifest.Warnings = append(j.manifest.Warnings, sel.warnings...)
+	if err := j.omit(sel.omitted...); err != nil {
+		return nil, err
 	}
 	return j, nil
 }
 
-// omit records an omission, or refuses it.
-func (j *job) omit(om layout.Omission) error {
-	if !j.o.AllowOmissions {
-		return &OmissionError{Omitted: []layout.Omission{om}}
+// omit records omissions, or refuses them.
+func (j *job) omit(oms ...layout.Omission) error {
+	if len(oms) == 0 {
+		return nil
 	}
-	j.log.Warn("omitted", "what", om.What, "why", om.Why)
+	if !j.o.AllowOmissions {
+		return &OmissionError{Omitted: oms}
+	}
+	for _, om := range oms {
+		j.log.Warn("omitted", "what", om.What, "why", om.Why)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.manifest.Omitted = append(j.manifest.Omitted, om)
+	j.manifest.Omitted = append(j.manifest.Omitted, oms...)
 	return nil
 }
 
-// targetError marks a failure of the place that the backup goes to: no omission of an index can cure it.
-type targetError struct{ err error }
+// omittable reports whether an index that failed with err may be left out: not where the place that the backup goes to, the
+// connection, the credentials or the user's own function failed, since then it would not be the index that is missing.
+func (j *job) omittable(err error) bool {
+	var own *ownError
+	var refused *OmissionError
+	var status *elastic.Error
+	return j.o.AllowOmissions && !errors.As(err, &own) && !errors.As(err, &refused) && !elastic.Broken(err) &&
+		(!errors.As(err, &status) || status.Status != 401)
+}
 
-func (e *targetError) Error() string { return e.err.Error() }
-func (e *targetError) Unwrap() error { return e.err }
+// ownError marks a failure on this side, of the target or of the user's function: no new attempt and no omission cures it.
+type ownError struct{ err error }
+
+func (e *ownError) Error() string { return e.err.Error() }
+func (e *ownError) Unwrap() error { return e.err }
 
 // run reads all indices into out, and writes the manifest last.
 func (j *job) run(ctx context.Context, out output) error {
@@ -120,9 +137,7 @@ func (j *job) run(ctx context.Context, out output) error {
 			if gctx.Err() != nil {
 				return context.Cause(gctx)
 			}
-			var target *targetError
-			var refused *OmissionError
-			if errors.As(err, &target) || errors.As(err, &refused) || !j.o.AllowOmissions {
+			if !j.omittable(err) {
 				return fmt.Errorf("back up index %s: %w", name, err)
 			}
 			return j.omit(layout.Omission{What: "index " + name, Why: err.Error()})
@@ -135,6 +150,9 @@ func (j *job) run(ctx context.Context, out output) error {
 		return err
 	}
 	m := j.manifest
+	if len(j.names) > 0 && len(m.Indices) == 0 {
+		return &OmissionError{Omitted: m.Omitted}
+	}
 	slices.SortFunc(m.Indices, func(a, b layout.Index) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(m.Omitted, func(a, b layout.Omission) int { return strings.Compare(a.What, b.What) })
 	slices.Sort(m.Warnings)
@@ -156,15 +174,15 @@ func (j *job) index(ctx context.Context, out output, name string) error {
 		return err
 	}
 	shards := make([]*shardJob, ix.Shards)
+	done := false
 	defer func() {
 		for _, s := range shards {
-			if s != nil {
-				s.out.abort()
+			if s != nil && !done {
+				s.drop()
 			}
 		}
 	}()
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(j.o.Concurrency)
 	for n := range ix.Shards {
 		g.Go(func() error {
 			s, err := j.shardWithRetry(gctx, out, ix, n)
@@ -176,6 +194,10 @@ func (j *job) index(ctx context.Context, out output, name string) error {
 		})
 	}
 	if err := g.Wait(); err != nil {
+		return err
+	}
+	// What the mapping grew by meanwhile may be in the documents. The other way round does no harm.
+	if ix, err = j.c.Again(ctx, j.manifest.Cluster, ix); err != nil {
 		return err
 	}
 	entry := layout.Index{Name: name, UUID: ix.UUID, AsOf: shards[0].asOf}
@@ -191,19 +213,23 @@ func (j *job) index(ctx context.Context, out output, name string) error {
 		entry.Bytes += s.info.Bytes
 		entry.Shards = append(entry.Shards, s.info)
 	}
-	if stale != "" {
-		if err := j.omit(layout.Omission{What: "index " + name, Why: stale}); err != nil {
+	for _, why := range []string{stale, ix.Lacking} {
+		if why == "" {
+			continue
+		}
+		if err := j.omit(layout.Omission{What: "index " + name, Why: why}); err != nil {
 			return err
 		}
 	}
 	for n, s := range shards {
 		if err := s.commit(ctx, out, name, n); err != nil {
-			return &targetError{fmt.Errorf("shard %d: %w", n, err)}
+			return &ownError{fmt.Errorf("shard %d: %w", n, err)}
 		}
 	}
 	if err := out.file(ctx, layout.IndexPath(name), append(slices.Clone(ix.Raw), '\n')); err != nil {
-		return &targetError{err}
+		return &ownError{err}
 	}
+	done = true
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.manifest.Indices = append(j.manifest.Indices, entry)

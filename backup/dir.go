@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 )
 
 // Dir is a Target that writes into a directory, which must be empty or not exist. A file gets its name when it is
@@ -68,7 +69,27 @@ func (f *dirFile) Close() error {
 	if err != nil {
 		return errors.Join(err, f.root.Remove(f.name+partial))
 	}
-	return nil
+	// The name, and those of the directories that it lies in, must survive a power failure too.
+	for dir := filepath.Dir(f.name); ; dir = filepath.Dir(dir) {
+		if err := syncDir(f.root, dir); err != nil {
+			return err
+		}
+		if dir == "." {
+			return nil
+		}
+	}
+}
+
+func syncDir(root *os.Root, dir string) error {
+	d, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if runtime.GOOS == "windows" {
+		err = nil // directories cannot be synced there
+	}
+	return errors.Join(err, d.Close())
 }
 
 func (f *dirFile) Abort() error {

@@ -26,7 +26,11 @@ func seed(ctx context.Context) *estest.Server {
 {"index":{"_id":"3"}}
 {"customer":"max@example.com","total":9007199254740993}
 `
-	if _, err := es.Bulk(strings.NewReader(body), es.Bulk.WithContext(ctx), es.Bulk.WithIndex("orders")); err != nil {
+	res, err := es.Bulk(strings.NewReader(body), es.Bulk.WithContext(ctx), es.Bulk.WithIndex("orders"))
+	if err != nil || res.IsError() {
+		log.Fatal(res, err)
+	}
+	if err := res.Body.Close(); err != nil {
 		log.Fatal(err)
 	}
 	return s

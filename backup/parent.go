@@ -38,11 +38,14 @@ func (j *job) findParent(ctx context.Context, repo *repository.Repo, paths []str
 	}
 	slices.Reverse(all)
 	for _, s := range all[:min(len(all), parentsTried)] {
+		var m *layout.Manifest
 		fsys, err := repo.FS(ctx, s)
-		if err != nil {
-			return nil, fmt.Errorf("open snapshot %s: %w", s.ID, err)
+		if err == nil {
+			m, err = layout.ReadManifest(fsys)
 		}
-		m, err := layout.ReadManifest(fsys)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
 		if err != nil {
 			// A damaged parent costs time, not documents: without it everything is read.
 			j.log.Warn("snapshot cannot be a parent", "snapshot", s.ID.String(), "error", err)
@@ -75,7 +78,10 @@ func (p *shardPlan) next() (elastic.Range, bool) {
 
 // plan decides what of a shard is read.
 func (j *job) plan(ctx context.Context, sh *elastic.Shard) (*shardPlan, error) {
-	segments, why := j.reusable(sh)
+	segments, why, err := j.reusable(ctx, sh)
+	if err != nil {
+		return nil, err
+	}
 	if why != "" {
 		j.log.Debug("read whole shard", "index", sh.Index.Name, "shard", sh.Info.Number, "why", why)
 	}
@@ -137,40 +143,49 @@ const smallSegment = 1 << 20
 
 // reusable returns the parent's segments of a shard that cannot have changed in any way that counts would not show, in order;
 // why says why there are none.
-func (j *job) reusable(sh *elastic.Shard) (segments []*storedSegment, why string) {
+func (j *job) reusable(ctx context.Context, sh *elastic.Shard) (segments []*storedSegment, why string, err error) {
 	p := j.parent
 	if p == nil {
-		return nil, "no parent"
+		return nil, "no parent", nil
 	}
 	ix, number := sh.Index, sh.Info.Number
 	i := slices.IndexFunc(p.manifest.Indices, func(x layout.Index) bool { return x.Name == ix.Name })
 	if i < 0 || p.manifest.Indices[i].UUID != ix.UUID {
-		return nil, "the index is not in the parent"
+		return nil, "the index is not in the parent", nil
 	}
 	k := slices.IndexFunc(p.manifest.Indices[i].Shards, func(x layout.Shard) bool { return x.Number == number })
 	if k < 0 {
-		return nil, "the shard is not in the parent"
+		return nil, "the shard is not in the parent", nil
 	}
 	old := p.manifest.Indices[i].Shards[k]
 	switch {
 	case !old.Sealed:
-		return nil, "the parent was not sealed: " + old.Reason
+		return nil, "the parent was not sealed: " + old.Reason, nil
 	case !sh.BySeqNo():
-		return nil, "the shard has no usable sequence numbers"
+		return nil, "the shard has no usable sequence numbers", nil
 	case sh.Info.HistoryUUID == "" || old.HistoryUUID != sh.Info.HistoryUUID:
-		return nil, "the shard's history is another one"
+		return nil, "the shard's history is another one", nil
 	case sh.Info.PrimaryTerm < old.PrimaryTerm || sh.Info.GlobalCheckpoint < old.GlobalCheckpoint:
-		return nil, "the shard's primary term or checkpoint is lower than the parent's"
+		return nil, "the shard's primary term or checkpoint is lower than the parent's", nil
 	}
 	if why := p.reserialised(j.manifest.Cluster, ix); why != "" {
-		return nil, why
+		return nil, why, nil
 	}
-	segments, err := p.segments(ix.Name, number)
+	// A node whose disk was put back to an earlier state has the same uuids and history, and numbers what it does from then on
+	// as before. But it does so in a higher primary term.
+	term, err := sh.TermAt(ctx, old.GlobalCheckpoint)
+	if err != nil {
+		return nil, "", err
+	}
+	if term > old.PrimaryTerm {
+		return nil, "operations below the parent's checkpoint were done in a later primary term: the shard was put back to an earlier state", nil
+	}
+	segments, err = p.segments(ix.Name, number)
 	if err != nil {
 		j.log.Warn("parent cannot be used", "index", ix.Name, "shard", number, "error", err)
-		return nil, "the parent's files cannot be used: " + err.Error()
+		return nil, "the parent's files cannot be used: " + err.Error(), nil
 	}
-	return segments, ""
+	return segments, "", nil
 }
 
 // reserialised says why equal documents may have other bytes now: the server makes the _source of some indices anew each
@@ -226,9 +241,13 @@ func (p *parent) segments(index string, n int) ([]*storedSegment, error) {
 				return nil, fmt.Errorf("segment %d: its blobs in %s differ from its length by %d bytes", i, fileKind(f).name(index, n), want.bytes)
 			}
 		}
-		if g.Final && g.From >= 0 && p.present(s) {
-			all = append(all, s)
+		if !g.Final || g.From < 0 {
+			continue
 		}
+		if !p.present(s) {
+			return nil, fmt.Errorf("segment %d: a blob of it is not in the repository", i)
+		}
+		all = append(all, s)
 	}
 	return all, nil
 }

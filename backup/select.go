@@ -28,62 +28,84 @@ type resolved struct {
 	} `json:"data_streams"`
 }
 
-// selectIndices finds the open indices of a selection, ascending, and what of it cannot be backed up.
-func selectIndices(ctx context.Context, c *elastic.Client, sel layout.Selection) ([]string, []layout.Omission, error) {
+// selected is what a selection stands for.
+type selected struct {
+	names    []string // open indices, ascending
+	omitted  []layout.Omission
+	warnings []string
+}
+
+// selectIndices finds the open indices of a selection, and what of it cannot be backed up.
+func selectIndices(ctx context.Context, c *elastic.Client, sel layout.Selection) (*selected, error) {
 	var all resolved
 	err := c.JSON(ctx, elastic.Request{Method: "GET", Path: "/_resolve/index/*", Query: url.Values{"expand_wildcards": {"all"}}}, &all)
 	if err != nil {
-		return nil, nil, fmt.Errorf("list indices: %w", err)
+		return nil, fmt.Errorf("list indices: %w", err)
 	}
 	if all.Indices == nil || all.Aliases == nil || all.DataStreams == nil {
-		return nil, nil, errors.New("list indices: indices, aliases or data streams are missing in the answer")
+		return nil, errors.New("list indices: indices, aliases or data streams are missing in the answer")
 	}
-	chosen := map[string]bool{}
-	matched := map[string]bool{} // patterns
-	choose := func(name string) bool {
-		found := false
+	chosen := map[string]bool{} // indices and data streams
+	matched := map[string]bool{}
+	choose := func(name string, members ...string) {
 		for _, p := range sel.Indices {
 			if matches(p, name) {
-				matched[p], found = true, true
+				matched[p] = true
+				for _, m := range members {
+					chosen[m] = true
+				}
 			}
 		}
-		return found
+	}
+	known := map[string]bool{}
+	for _, d := range *all.DataStreams {
+		known[d.Name] = true
+		choose(d.Name, d.Name)
 	}
 	for _, ix := range *all.Indices {
-		if choose(ix.Name) && ix.DataStream == "" {
-			chosen[ix.Name] = true
+		known[ix.Name] = true
+		if ix.DataStream != "" {
+			choose(ix.Name, ix.DataStream) // a part of a stream stands for the whole
+		} else {
+			choose(ix.Name, ix.Name)
 		}
 	}
 	for _, a := range *all.Aliases {
-		if choose(a.Name) {
-			for _, name := range a.Indices {
-				chosen[name] = true
-			}
-		}
+		choose(a.Name, a.Indices...)
 	}
-	var omitted []layout.Omission
-	for _, d := range *all.DataStreams {
-		if choose(d.Name) && !elastic.Match(sel.Exclude, d.Name) {
-			omitted = append(omitted, layout.Omission{What: "data stream " + d.Name, Why: "data streams cannot be backed up"})
-		}
-	}
+	r := &selected{}
 	for _, p := range sel.Indices {
-		if !matched[p] && !strings.Contains(p, "*") {
-			return nil, nil, fmt.Errorf("index %s: the cluster has no index or alias of that name", p)
+		switch {
+		case matched[p] || p == "*":
+		case strings.Contains(p, "*"):
+			r.warnings = append(r.warnings, fmt.Sprintf("pattern %s: it matches nothing", p))
+		default:
+			return nil, fmt.Errorf("index %s: the cluster has no index or alias of that name", p)
 		}
 	}
-	var names []string
 	for _, ix := range *all.Indices {
 		switch {
-		case !chosen[ix.Name] || ix.DataStream != "" || elastic.Match(sel.Exclude, ix.Name):
+		case ix.DataStream != "" && chosen[ix.Name]: // by an alias
+			chosen[ix.DataStream] = true
+		case !chosen[ix.Name] || elastic.Match(sel.Exclude, ix.Name):
 		case slices.Contains(ix.Attributes, "closed"):
-			omitted = append(omitted, layout.Omission{What: "index " + ix.Name, Why: "it is closed"})
+			r.omitted = append(r.omitted, layout.Omission{What: "index " + ix.Name, Why: "it is closed"})
 		default:
-			names = append(names, ix.Name)
+			r.names = append(r.names, ix.Name)
 		}
 	}
-	slices.Sort(names)
-	return names, omitted, nil
+	for _, d := range *all.DataStreams {
+		if chosen[d.Name] && !elastic.Match(sel.Exclude, d.Name) {
+			r.omitted = append(r.omitted, layout.Omission{What: "data stream " + d.Name, Why: "data streams cannot be backed up"})
+		}
+	}
+	for name := range chosen {
+		if !known[name] {
+			return nil, fmt.Errorf("list indices: an alias names %s, which is in no list of the answer", name)
+		}
+	}
+	slices.Sort(r.names)
+	return r, nil
 }
 
 // matches is elastic.Match for one pattern, but "*" at its beginning does not stand for a dot.

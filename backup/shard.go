@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,6 +26,7 @@ const (
 // shardJob is one shard that was read: its segments are stored, its files are not yet made.
 type shardJob struct {
 	out      shardOutput
+	count    *shardProgress
 	info     layout.Shard
 	asOf     time.Time
 	stale    string
@@ -34,18 +36,31 @@ type shardJob struct {
 	docsRead int64
 }
 
+// drop takes back what the shard wrote and counted.
+func (s *shardJob) drop() {
+	s.out.abort()
+	s.count.drop()
+}
+
 // shardWithRetry reads a shard, and once more from the start when its point in time was lost.
 func (j *job) shardWithRetry(ctx context.Context, out output, ix *elastic.Index, n int) (*shardJob, error) {
+	if err := j.shards.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	defer j.shards.Release(1)
 	for attempt := 1; ; attempt++ {
 		s, err := j.shard(ctx, out, ix, n)
 		if err == nil {
 			return s, nil
 		}
-		var target *targetError
-		if attempt == shardAttempts || ctx.Err() != nil || errors.As(err, &target) || !elastic.Lost(err) {
+		var own *ownError
+		if attempt == shardAttempts || ctx.Err() != nil || errors.As(err, &own) || !elastic.Lost(err) {
 			return nil, err
 		}
 		j.log.Warn("read shard again", "index", ix.Name, "shard", n, "error", err)
+		if err := j.c.Sleep(ctx, elastic.Backoff(attempt+3)); err != nil {
+			return nil, err
+		}
 	}
 }
 
@@ -59,15 +74,14 @@ func (j *job) shard(ctx context.Context, out output, ix *elastic.Index, n int) (
 	if j.o.Transform != nil {
 		s.info.Sealed, s.info.Reason = false, "its documents passed through a function"
 	}
-	count := j.progress.shard(ix.Name, sh.Total)
 	s.out, err = out.shard(ctx, ix.Name, n)
 	if err != nil {
-		return nil, &targetError{err}
+		return nil, &ownError{err}
 	}
+	s.count = j.progress.shard(ix.Name, sh.Total)
 	defer func() {
 		if err != nil {
-			s.out.abort()
-			count.drop()
+			s.drop()
 		}
 	}()
 	plan, err := j.plan(ctx, sh)
@@ -76,9 +90,9 @@ func (j *job) shard(ctx context.Context, out output, ix *elastic.Index, n int) (
 	}
 	for _, r := range plan.reused {
 		s.reused++
-		count.add(r.Docs, r.Bytes, true)
+		s.count.add(r.Docs, r.Bytes, true)
 	}
-	read, err := j.readSegments(ctx, sh, plan, s.out, count)
+	read, err := j.readSegments(ctx, sh, plan, s.out, s.count)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +161,7 @@ func (j *job) readSegment(ctx context.Context, sh *elastic.Shard, r elastic.Rang
 			p := e.buf[f][:min(len(e.buf[f]), maxBlob)]
 			id, err := out.save(ctx, f, p)
 			if err != nil {
-				return &targetError{err}
+				return &ownError{err}
 			}
 			seg.blobs[f] = append(seg.blobs[f], id)
 			e.buf[f] = e.buf[f][:copy(e.buf[f], e.buf[f][len(p):])]
@@ -162,7 +176,7 @@ func (j *job) readSegment(ctx context.Context, sh *elastic.Shard, r elastic.Rang
 			if j.o.Transform != nil {
 				keep, err := j.transform(d)
 				if err != nil {
-					return err
+					return &ownError{err}
 				}
 				if !keep {
 					continue
@@ -236,15 +250,21 @@ func (e *encoder) add(d *Document, seg *storedSegment) error {
 
 // transform calls the user's function, and checks what it made.
 func (j *job) transform(d *Document) (keep bool, err error) {
-	id := d.ID
+	before := *d
 	keep, err = j.o.Transform(d)
 	if err != nil {
-		return false, fmt.Errorf("transform document %q: %w", id, err)
+		return false, fmt.Errorf("transform document %q: %w", before.ID, err)
 	}
-	if keep && (d.ID == "" || len(d.Source) == 0 || d.Source[0] != '{' || !json.Valid(d.Source)) {
-		return false, fmt.Errorf("transform document %q: the result has no id or no JSON object as its source", id)
+	if !keep {
+		return false, nil
 	}
-	return keep, nil
+	d.Source = bytes.TrimSpace(d.Source)
+	if d.ID == "" || d.Deleted || len(d.Source) == 0 || d.Source[0] != '{' || !json.Valid(d.Source) {
+		return false, fmt.Errorf("transform document %q: the result has no id or no JSON object as its source, or is a deletion", before.ID)
+	}
+	// Where the document stands is not for the function to say.
+	d.Index, d.SeqNo = before.Index, before.SeqNo
+	return true, nil
 }
 
 // assemble puts the reused and the read segments in order.

@@ -19,7 +19,7 @@
 //	{"user":"kim","n":9007199254740993}
 //
 // The action has "routing" only where the document has one. The source is the exact bytes that the server holds,
-// except that one with a raw newline in it is compacted, since a line cannot hold it. Documents are in the order of
+// except that one with a raw newline in it is compacted ([AppendCompact]), since a line cannot hold it. Documents are in the order of
 // their sequence numbers, where the index has them. A pair {"delete":{...}} {"delete":{...}} may stand instead of a
 // document and removes what came before under the same id and routing; deletes always stand in pairs of lines, so that
 // cutting the file after any even number of lines gives valid requests:

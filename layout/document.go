@@ -27,11 +27,14 @@ type Document struct {
 }
 
 // AppendLines appends the document's two lines, each with its newline, to dst. A source that holds a newline is
-// compacted; one that is then no valid JSON is an error, and dst is returned as it was.
+// compacted with AppendCompact; one that cannot be is an error, and dst is returned as it was.
 func (d *Document) AppendLines(dst []byte) ([]byte, error) {
 	if d.Deleted {
 		dst = d.AppendAction(dst, "delete")
 		return d.AppendAction(dst, "delete"), nil
+	}
+	if n := len(d.Source); n < 2 || d.Source[0] != '{' || d.Source[n-1] != '}' {
+		return dst, fmt.Errorf("document %q of index %s: its _source is no JSON object", d.ID, d.Index)
 	}
 	start := len(dst)
 	dst = d.AppendAction(dst, "index")
@@ -39,11 +42,11 @@ func (d *Document) AppendLines(dst []byte) ([]byte, error) {
 		dst = append(dst, d.Source...)
 		return append(dst, '\n'), nil
 	}
-	buf := bytes.NewBuffer(dst)
-	if err := json.Compact(buf, d.Source); err != nil {
+	dst, err := AppendCompact(dst, d.Source)
+	if err != nil {
 		return dst[:start], fmt.Errorf("document %q of index %s: compact _source: %w", d.ID, d.Index, err)
 	}
-	return append(buf.Bytes(), '\n'), nil
+	return append(dst, '\n'), nil
 }
 
 // AppendAction appends the document's action line, newline included, with the given action, such as "index" or

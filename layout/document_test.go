@@ -31,10 +31,41 @@ func TestAppendLines(t *testing.T) {
 	} {
 		require.Equal(t, c.want, lines(t, c.doc))
 	}
-	d := Document{ID: "bad", Index: "i", Source: []byte("{\n")}
-	b, err := d.AppendLines([]byte("x"))
-	require.ErrorContains(t, err, `document "bad" of index i`)
-	require.Equal(t, "x", string(b))
+	for _, bad := range []string{"", "{", "[]", "{\n", "{} ", "{\n\"a}", "{/\n}", "{/*\n}"} {
+		d := Document{ID: "bad", Index: "i", Source: []byte(bad)}
+		b, err := d.AppendLines([]byte("x"))
+		require.ErrorContains(t, err, `document "bad" of index i`, bad)
+		require.Equal(t, "x", string(b))
+	}
+}
+
+func TestAppendCompact(t *testing.T) {
+	for src, want := range map[string]string{
+		"{ \"a\" : [ 1.0 ,\t2 ]\r\n}":                         `{"a":[1.0,2]}`,
+		`{"s":" a\" \\","t":"// no comment /* */"}`:           `{"s":" a\" \\","t":"// no comment /* */"}`,
+		"{ // it's \"one\n\"a\":/* } */1}":                    `{"a":1}`,
+		"{\"a\":1/**/,\"b\":2//\n}":                           `{"a":1,"b":2}`,
+		"{\"\\u002f\":1e400,\n\"n\":12345678901234567890.10}": `{"\u002f":1e400,"n":12345678901234567890.10}`,
+	} {
+		got, err := AppendCompact([]byte("x"), []byte(src))
+		require.NoError(t, err, src)
+		require.Equal(t, "x"+want, string(got))
+	}
+}
+
+// Where encoding/json can compact, the result is the same.
+func FuzzAppendCompact(f *testing.F) {
+	f.Add([]byte(`{ "a" : [1, "x\"", null ] }`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var want bytes.Buffer
+		if json.Compact(&want, b) != nil {
+			_, _ = AppendCompact(nil, b) // must not panic
+			return
+		}
+		got, err := AppendCompact(nil, b)
+		require.NoError(t, err)
+		require.Equal(t, want.String(), string(got))
+	})
 }
 
 func TestDocumentsReadsWhatAppendLinesWrote(t *testing.T) {

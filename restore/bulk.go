@@ -3,7 +3,6 @@ package restore
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http/httptrace"
@@ -93,11 +92,10 @@ func (b *batch) add(d *Document, hash uint64) error {
 		if bytes.IndexByte(d.Source, '\n') < 0 {
 			body = append(body, d.Source...)
 		} else {
-			buf := bytes.NewBuffer(body)
-			if err := json.Compact(buf, d.Source); err != nil {
+			var err error
+			if body, err = layout.AppendCompact(body, d.Source); err != nil {
 				return fmt.Errorf("index %s: document %q: compact source: %w", d.Index, d.ID, err)
 			}
-			body = buf.Bytes()
 		}
 		body = append(body, '\n')
 	}

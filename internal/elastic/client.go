@@ -89,21 +89,26 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 
 // JSON is Do, and decodes the answer into out. An answer that ends early is asked for again.
 func (c *Client) JSON(ctx context.Context, r Request, out any) error {
-	return c.attempts(ctx, !r.Once, func(ctx context.Context) error {
-		res, err := c.once(ctx, r)
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(res.Body, out); err != nil {
-			var syntax *json.SyntaxError
-			if errors.As(err, &syntax) && syntax.Offset >= int64(len(res.Body)) {
-				return &PartialError{What: r.Method + " " + r.Path, Reason: "the answer ends early"}
-			}
-			return fmt.Errorf("%s %s: decode answer: %w", r.Method, r.Path, err)
-		}
-		return nil
-	})
+	return c.attempts(ctx, !r.Once, func(ctx context.Context) error { return c.jsonOnce(ctx, r, out) })
 }
+
+func (c *Client) jsonOnce(ctx context.Context, r Request, out any) error {
+	res, err := c.once(ctx, r)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(res.Body, out); err != nil {
+		var syntax *json.SyntaxError
+		if errors.As(err, &syntax) && syntax.Offset >= int64(len(res.Body)) {
+			return &PartialError{What: r.Method + " " + r.Path, Reason: "the answer ends early"}
+		}
+		return fmt.Errorf("%s %s: decode answer: %w", r.Method, r.Path, err)
+	}
+	return nil
+}
+
+// Sleep waits between two attempts.
+func (c *Client) Sleep(ctx context.Context, d time.Duration) error { return c.o.Sleep(ctx, d) }
 
 // Attempts calls fn until it returns nil, an error that is not Retryable, or the retries are used up.
 func (c *Client) Attempts(ctx context.Context, fn func(ctx context.Context) error) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -92,6 +93,14 @@ func TestAttemptsEndWithTheContext(t *testing.T) {
 	cl := New(s, &Options{Retries: 100, Sleep: func(context.Context, time.Duration) error { cancel(cause); return nil }})
 	_, err := cl.Do(ctx, Request{Method: "GET", Path: "/x"})
 	require.ErrorIs(t, err, cause)
+}
+
+// A dial that takes too long says that a deadline was exceeded, which is not the caller's.
+func TestDialTimeoutIsRetried(t *testing.T) {
+	d := net.Dialer{Timeout: time.Nanosecond}
+	_, err := d.DialContext(t.Context(), "tcp", "127.0.0.1:9")
+	require.Error(t, err)
+	require.True(t, Retryable(err), "%v", err)
 }
 
 func TestError(t *testing.T) {

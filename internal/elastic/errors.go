@@ -164,7 +164,7 @@ func clip(s string) string {
 
 // Broken reports whether the connection broke, so that the server may or may not have done what it was asked.
 func Broken(err error) bool {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
 	var verify *tls.CertificateVerificationError

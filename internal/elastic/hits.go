@@ -14,6 +14,8 @@ import (
 // Hit is one document of a page.
 type Hit struct {
 	Document layout.Document
+	// PrimaryTerm is 0 unless the search asked for it.
+	PrimaryTerm int64
 	// Sort holds the hit's sort values as they stand in the answer, such as [17,4294967313]: what search_after takes.
 	Sort []byte
 }
@@ -27,7 +29,7 @@ type pageHead struct {
 }
 
 // complete reports whether everything was seen that tells a good answer from a bad one.
-func (h *pageHead) complete() bool { return h.timeSeen && h.shards != nil }
+func (h *pageHead) complete() bool { return h.timeSeen && h.shards != nil && h.shards.Failed != nil }
 
 // page is a parsed search answer, or the beginning of one.
 type page struct {
@@ -67,6 +69,12 @@ func (s *scanner) space() {
 		switch s.b[s.i] {
 		case ' ', '\n', '\r', '\t':
 			s.i++
+		case '/':
+			end := layout.CommentEnd(s.b[s.i:])
+			if end <= 0 {
+				return
+			}
+			s.i += end
 		default:
 			return
 		}
@@ -144,7 +152,7 @@ func (s *scanner) skipString() error {
 
 // structural marks the bytes that nested must look at.
 var structural = func() (t [256]bool) {
-	for _, c := range `"{}[]` {
+	for _, c := range `"{}[]/` {
 		t[c] = true
 	}
 	return t
@@ -167,6 +175,17 @@ func (s *scanner) nested() ([]byte, error) {
 			if err := s.skipString(); err != nil {
 				return nil, err
 			}
+			continue
+		case '/':
+			// The server takes JSON with comments, and keeps them.
+			end := layout.CommentEnd(b[i:])
+			if end == 0 {
+				return nil, errShort
+			}
+			if end < 0 {
+				return nil, errors.New("a slash that begins no comment")
+			}
+			s.i += end
 			continue
 		case '{', '[':
 			depth++
@@ -319,6 +338,8 @@ func (s *scanner) hit(h *Hit, bySeqNo bool) error {
 		case "_id":
 			hasID = true
 			return s.text(&h.Document.ID)
+		case "_primary_term":
+			return s.decode(&h.PrimaryTerm)
 		case "_routing":
 			return s.text(&h.Document.Routing)
 		case "sort":

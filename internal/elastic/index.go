@@ -53,8 +53,13 @@ type Index struct {
 	Raw      json.RawMessage // what GET /<index> answers, without the outer object
 	Mappings json.RawMessage
 
+	// Lacking says why documents do not come back as they were written; empty in general.
+	Lacking string
+
 	synthetic bool // the server makes _source anew from other fields
 	vectors   bool // the server leaves vectors out unless told otherwise
+	nested    bool // documents may hold others, which the server's statistics count too
+	window    int  // how many hits a search may ask for
 }
 
 // Reserialised reports whether the server makes the bytes of _source anew for each answer, so that equal documents may differ
@@ -85,6 +90,7 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 				UUID   string `json:"uuid"`
 				Shards string `json:"number_of_shards"`
 				Mode   string `json:"mode"`
+				Window string `json:"max_result_window"`
 				Source struct {
 					Mode string `json:"mode"`
 				} `json:"source"`
@@ -104,11 +110,61 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 		return nil, fmt.Errorf("GET /%s: no uuid or number of shards in the answer", PathEscape(name))
 	}
 	set := &d.Settings.Index
+	var m struct {
+		Source struct {
+			Enabled  *bool    `json:"enabled"`
+			Includes []string `json:"includes"`
+			Excludes []string `json:"excludes"`
+		} `json:"_source"`
+	}
+	if len(d.Mappings) > 0 {
+		if err := json.Unmarshal(d.Mappings, &m); err != nil {
+			return nil, fmt.Errorf("GET /%s: decode mappings: %w", PathEscape(name), err)
+		}
+	}
+	lacking := ""
+	switch {
+	case m.Source.Enabled != nil && !*m.Source.Enabled:
+		return nil, errors.New("its documents have no _source")
+	case len(m.Source.Includes)+len(m.Source.Excludes) > 0:
+		lacking = "its mapping leaves fields out of _source (includes or excludes): they are indexed, but not in the backup"
+	}
+	window := maxHits
+	if set.Window != "" {
+		if window, err = strconv.Atoi(set.Window); err != nil || window < 1 {
+			return nil, fmt.Errorf("GET /%s: max_result_window %q", PathEscape(name), set.Window)
+		}
+	}
 	return &Index{
+		Lacking:   lacking,
+		window:    min(window, maxHits),
+		nested:    bytes.Contains(d.Mappings, []byte(`"nested"`)),
 		synthetic: set.Mode != "" && set.Mode != "standard" || set.Source.Mode == "synthetic" || set.Mapping.Source.Mode == "synthetic",
 		Name:      name, UUID: d.Settings.Index.UUID, Shards: n, Raw: raw, Mappings: d.Mappings,
 		vectors: atLeast(cluster.Version, 9, 2),
 	}, nil
+}
+
+// ReplacedError says that an index was deleted and another one has its name, in the middle of a backup.
+type ReplacedError struct{ Index, Old, New string }
+
+func (e *ReplacedError) Error() string {
+	if e.New == "" {
+		return fmt.Sprintf("index %s (uuid %s) is not there any more", e.Index, e.Old)
+	}
+	return fmt.Sprintf("index %s was replaced by another one of its name (uuid %s, now %s)", e.Index, e.Old, e.New)
+}
+
+// Again reads the description of an index once more. It fails if another index has its name now.
+func (c *Client) Again(ctx context.Context, cluster layout.Cluster, ix *Index) (*Index, error) {
+	now, err := c.Index(ctx, cluster, ix.Name)
+	if err != nil {
+		return nil, err
+	}
+	if now.UUID != ix.UUID || now.Shards != ix.Shards {
+		return nil, &ReplacedError{Index: ix.Name, Old: ix.UUID, New: now.UUID}
+	}
+	return now, nil
 }
 
 // shardState is what a primary says about itself.
@@ -121,11 +177,13 @@ type shardState struct {
 	hasSeqNo   bool
 }
 
-// shardStates reads the state of the started primaries of an index.
-func (c *Client) shardStates(ctx context.Context, index string) (map[int]shardState, error) {
+// shardStates reads the state of the started primaries of an index. It fails if another index has its name now.
+func (c *Client) shardStates(ctx context.Context, ix *Index) (map[int]shardState, error) {
+	index := ix.Name
 	var out struct {
 		Shards  *wireShards `json:"_shards"`
 		Indices map[string]struct {
+			UUID   string `json:"uuid"`
 			Shards map[string][]struct {
 				Routing struct {
 					State   string `json:"state"`
@@ -151,13 +209,16 @@ func (c *Client) shardStates(ctx context.Context, index string) (map[int]shardSt
 		Query: url.Values{"level": {"shards"}, "expand_wildcards": {"all"}}}
 	err := c.Attempts(ctx, func(ctx context.Context) error {
 		out.Shards, out.Indices = nil, nil
-		if err := c.JSON(ctx, r, &out); err != nil {
+		if err := c.jsonOnce(ctx, r, &out); err != nil {
 			return err
 		}
 		return out.Shards.check(r)
 	})
 	if err != nil {
 		return nil, err
+	}
+	if got := out.Indices[index].UUID; got != ix.UUID {
+		return nil, &ReplacedError{Index: index, Old: ix.UUID, New: got}
 	}
 	states := map[int]shardState{}
 	for number, copies := range out.Indices[index].Shards {
@@ -212,7 +273,7 @@ func (c *Client) refresh(ctx context.Context, index string) error {
 		var out struct {
 			Shards *wireShards `json:"_shards"`
 		}
-		if err := c.JSON(ctx, r, &out); err != nil {
+		if err := c.jsonOnce(ctx, r, &out); err != nil {
 			return err
 		}
 		return out.Shards.check(r)
@@ -229,10 +290,11 @@ type ready struct {
 }
 
 // prepare reads the checkpoints of an index, and then refreshes it.
-func (c *Client) prepare(ctx context.Context, index string) (*ready, error) {
+func (c *Client) prepare(ctx context.Context, ix *Index) (*ready, error) {
 	r := &ready{}
+	index := ix.Name
 	var err error
-	if r.states, err = c.shardStates(ctx, index); err != nil {
+	if r.states, err = c.shardStates(ctx, ix); err != nil {
 		if !errors.Is(err, fs.ErrPermission) {
 			return nil, fmt.Errorf("read shard statistics: %w", err)
 		}

@@ -17,6 +17,8 @@ const (
 	pageTarget = 4 << 20
 	pageLimit  = 16 << 20
 	maxHits    = 10_000 // index.max_result_window's default
+
+	openKeepAlive = time.Minute
 )
 
 // pit is a point in time on one shard. Its methods may be called concurrently.
@@ -29,9 +31,11 @@ type pit struct {
 	id string
 }
 
+func millis(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1000), 10) + "ms" }
+
 // openPIT opens a point in time on one shard of an index.
 func (c *Client) openPIT(ctx context.Context, index string, shard int, keepAlive time.Duration) (*pit, error) {
-	p := &pit{c: c, index: index, keepAlive: strconv.FormatInt(max(keepAlive.Milliseconds(), 1000), 10) + "ms"}
+	p := &pit{c: c, index: index, keepAlive: millis(keepAlive)}
 	var out struct {
 		ID     string `json:"id"`
 		Shards *struct {
@@ -40,7 +44,8 @@ func (c *Client) openPIT(ctx context.Context, index string, shard int, keepAlive
 	}
 	err := c.JSON(ctx, Request{
 		Method: "POST", Path: "/" + PathEscape(index) + "/_pit",
-		Query: url.Values{"keep_alive": {p.keepAlive}, "preference": {"_shards:" + strconv.Itoa(shard)}},
+		// Searches prolong it. One whose answer is lost on the way is gone after this time.
+		Query: url.Values{"keep_alive": {millis(min(keepAlive, openKeepAlive))}, "preference": {"_shards:" + strconv.Itoa(shard)}},
 	}, &out)
 	if err != nil {
 		return nil, fmt.Errorf("open point in time: %w", err)
@@ -51,7 +56,7 @@ func (c *Client) openPIT(ctx context.Context, index string, shard int, keepAlive
 	// Servers from 8.13 on say how many shards the point in time covers.
 	if out.Shards != nil && (out.Shards.Total != 1 || out.Shards.Failed != 0) {
 		p.close(ctx)
-		return nil, fmt.Errorf("open point in time on shard %d: it covers %d shards, %d failed", shard, out.Shards.Total, out.Shards.Failed)
+		return nil, &PartialError{What: "open point in time", Reason: fmt.Sprintf("it covers %d shards, %d failed", out.Shards.Total, out.Shards.Failed)}
 	}
 	return p, nil
 }

@@ -48,7 +48,7 @@ func (s *Shard) pageSize() int {
 	if d == 0 {
 		return 64
 	}
-	return int(min(max(pageTarget/d, 1), maxHits))
+	return int(min(max(pageTarget/d, 1), int64(s.Index.window)))
 }
 
 // Pages reads the documents of r, in the order of their sequence numbers, and calls fn for every page. It fails unless it
@@ -66,22 +66,28 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 		body["_source"] = map[string]bool{"exclude_vectors": false}
 	}
 	var docs, sum int64
-	most := maxHits
+	window := s.Index.window
+	most, trips := window, 0
 	for docs < r.Docs {
 		size := min(s.pageSize(), most)
-		if docs == 0 && most == maxHits && r.Docs <= int64(size) {
-			size = maxHits // the whole segment in one page, and a document too many would show
+		if docs == 0 && most == window && r.Docs <= int64(size) && r.Docs < int64(window) {
+			size = window // the whole segment in one page, and a document too many would show
 		}
 		body["size"] = size
 		p, bytes, err := s.pit.search(ctx, body, bySeqNo, pageLimit, s.pageBytes(r.Docs-docs))
 		var large *tooLargeError
 		if errors.As(err, &large) {
 			most = max(int(min(int64(size), r.Docs-docs))/2, 1)
+			if err := s.c.o.Sleep(ctx, Backoff(min(trips, 4))); err != nil {
+				return err
+			}
+			trips++
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		most = min(2*most, window) // the server's memory may have become free
 		for i := range p.hits {
 			h := &p.hits[i]
 			if h.Document.Source == nil {

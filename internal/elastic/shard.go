@@ -42,6 +42,8 @@ type Shard struct {
 
 	c   *Client
 	pit *pit
+	// expect is how many documents the primary counts, -1 if that cannot be compared with what a search sees.
+	expect int64
 	// perDoc is the size of a document in answers, in bytes: an estimate, 0 if nothing is known.
 	perDoc atomic.Int64
 	noSeq  bool // the shard cannot be read by sequence number
@@ -57,15 +59,15 @@ type Range struct {
 // waits until everything that it can show is final (see Info.Sealed). The caller closes the Shard.
 func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOptions) (*Shard, error) {
 	o.defaults()
-	before, err := c.prepare(ctx, ix.Name)
+	before, err := c.prepare(ctx, ix)
 	if err != nil {
 		return nil, err
 	}
-	s := &Shard{Index: ix, AsOf: before.asOf, Stale: before.stale, c: c}
+	s := &Shard{Index: ix, AsOf: before.asOf, Stale: before.stale, c: c, expect: -1}
 	s.Info = layout.Shard{Number: number, GlobalCheckpoint: -1, MaxSeqNo: -1, Reason: before.unsealed}
 	state, ok := before.states[number]
 	if before.states != nil && !ok {
-		return nil, errors.New("it has no started primary")
+		return nil, &PartialError{What: "read shard statistics", Reason: "the shard has no started primary"}
 	}
 	if state.docs > 0 && state.storeBytes > 0 {
 		s.perDoc.Store(4 * state.storeBytes / state.docs) // stored fields compress about that well
@@ -92,7 +94,13 @@ func (s *Shard) Close(ctx context.Context) { s.pit.close(ctx) }
 // history and primary term. An operation above the checkpoint could be rolled back by a failover, and would bring back what it hid.
 func (s *Shard) seal(ctx context.Context, before *ready, timeout time.Duration) error {
 	if s.Info.Reason != "" {
-		return nil
+		if before.states == nil {
+			// Without statistics nothing else tells whether this is still the same index.
+			_, err := s.c.Again(ctx, layout.Cluster{}, s.Index)
+			return err
+		}
+		_, err := s.c.shardStates(ctx, s.Index)
+		return err
 	}
 	n := s.Info.Number
 	first := before.states[n]
@@ -104,7 +112,7 @@ func (s *Shard) seal(ctx context.Context, before *ready, timeout time.Duration) 
 	deadline := time.Now().Add(timeout)
 	wait, highest := 20*time.Millisecond, int64(-1)
 	for {
-		states, err := s.c.shardStates(ctx, s.Index.Name)
+		states, err := s.c.shardStates(ctx, s.Index)
 		if err != nil {
 			return fmt.Errorf("read shard statistics: %w", err)
 		}
@@ -130,6 +138,9 @@ func (s *Shard) seal(ctx context.Context, before *ready, timeout time.Duration) 
 				return nil
 			}
 			s.Info.Sealed = true
+			if now.maxSeqNo == first.maxSeqNo {
+				s.expect = now.docs // nothing was written since before the refresh
+			}
 			return nil
 		case time.Now().After(deadline):
 			s.Info.Reason = fmt.Sprintf("its global checkpoint stayed at %d for %s while operations reached %d", now.checkpoint, timeout, highest)
@@ -140,6 +151,31 @@ func (s *Shard) seal(ctx context.Context, before *ready, timeout time.Duration) 
 		}
 		wait = min(2*wait, 500*time.Millisecond)
 	}
+}
+
+// HiddenError says that searches do not show every document of a shard to this user.
+type HiddenError struct{ Visible, Held int64 }
+
+func (e *HiddenError) Error() string {
+	return fmt.Sprintf("the shard holds %d documents, but this user sees %d: document-level security?", e.Held, e.Visible)
+}
+
+// TermAt returns the primary term of the live document with the highest sequence number of at most upTo, 0 if there is none.
+func (s *Shard) TermAt(ctx context.Context, upTo int64) (int64, error) {
+	p, _, err := s.pit.search(ctx, map[string]any{
+		"size": 1, "track_total_hits": false, "_source": false, "seq_no_primary_term": true, "query": seqRange(0, upTo+1),
+		"sort": []any{map[string]string{"_seq_no": "desc"}},
+	}, true, pageLimit, 0)
+	if err != nil {
+		return 0, fmt.Errorf("read the primary term at sequence number %d: %w", upTo, err)
+	}
+	if len(p.hits) == 0 {
+		return 0, nil
+	}
+	if t := p.hits[0].PrimaryTerm; t > 0 {
+		return t, nil
+	}
+	return 0, errors.New("read the primary term: the answer has none")
 }
 
 // aggregate runs aggregations over the point in time.
@@ -216,11 +252,14 @@ func (s *Shard) count(ctx context.Context) error {
 		return fmt.Errorf("count documents: %w", err)
 	}
 	s.Total = total
+	if s.expect > total && !s.Index.nested {
+		return &HiddenError{Visible: total, Held: s.expect}
+	}
 	if out.Max.Value == nil {
 		s.noSeq = s.noSeq || total > 0
 	} else if m := int64(*out.Max.Value); m > s.Info.MaxSeqNo {
 		if s.Info.Sealed {
-			return fmt.Errorf("the point in time shows sequence number %d, the primary knows only %d", m, s.Info.MaxSeqNo)
+			return &PartialError{What: "read shard statistics", Reason: fmt.Sprintf("the point in time shows sequence number %d, the primary knows only %d", m, s.Info.MaxSeqNo)}
 		}
 		s.Info.MaxSeqNo = m
 	}
