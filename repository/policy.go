@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -123,7 +124,7 @@ func (p Policy) apply(newestFirst []*Snapshot, now time.Time) [][]string {
 		keep := func(format string, args ...any) { reasons[i] = append(reasons[i], fmt.Sprintf(format, args...)) }
 		for _, l := range p.Tags {
 			if l.matches(s.Tags) {
-				keep("has tags %v", []string(l))
+				keep("has tags [%s]", strings.Join(l, ", "))
 			}
 		}
 		if (p.Within != Duration{}) && s.Time.After(p.Within.before(latest)) {

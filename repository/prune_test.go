@@ -98,7 +98,7 @@ func prune(t *testing.T, r *repository.Repo, o *repository.PruneOptions) *reposi
 	return plan
 }
 
-func stored(t *testing.T, b backend.Backend, typ backend.FileType) map[string]int64 {
+func sizes(t *testing.T, b backend.Backend, typ backend.FileType) map[string]int64 {
 	t.Helper()
 	all := map[string]int64{}
 	for fi, err := range b.List(t.Context(), typ) {
@@ -153,9 +153,9 @@ func TestPrune(t *testing.T) {
 	second := mustPieces(t, r, kept)
 	requireNothingToPrune(t, r)
 
-	before := stored(t, b, backend.Pack)
+	before := sizes(t, b, backend.Pack)
 	forget(t, r, first.ID)
-	require.Equal(t, before, stored(t, b, backend.Pack), "forgetting removes snapshots only")
+	require.Equal(t, before, sizes(t, b, backend.Pack), "forgetting removes snapshots only")
 	plan, err := r.PlanPrune(t.Context(), none())
 	require.NoError(t, err)
 	require.False(t, plan.Empty())
@@ -169,13 +169,13 @@ func TestPrune(t *testing.T) {
 	require.Positive(t, plan.Remove.Count)
 	require.Positive(t, plan.Keep.Count)
 	require.Equal(t, 2, plan.RewriteIndexes)
-	require.Equal(t, before, stored(t, b, backend.Pack), "a plan changes nothing")
+	require.Equal(t, before, sizes(t, b, backend.Pack), "a plan changes nothing")
 	require.NoError(t, r.Prune(t.Context(), plan))
 
-	after := stored(t, b, backend.Pack)
+	after := sizes(t, b, backend.Pack)
 	require.InDelta(t, total(before)-plan.Freed, total(after), 4096)
-	require.Len(t, stored(t, b, backend.Index), 1)
-	require.Empty(t, stored(t, b, backend.Lock))
+	require.Len(t, sizes(t, b, backend.Index), 1)
+	require.Empty(t, sizes(t, b, backend.Lock))
 	requirePieces(t, r, second, kept)
 	r = open4(t, b)
 	requirePieces(t, r, second, kept)
@@ -194,8 +194,8 @@ func TestPruneEverything(t *testing.T) {
 	r := open4(t, b)
 	forget(t, r, mustPieces(t, r, map[string][]int{"a": upTo(0, 10)}).ID)
 	prune(t, r, nil)
-	require.Empty(t, stored(t, b, backend.Pack))
-	require.Empty(t, stored(t, b, backend.Index))
+	require.Empty(t, sizes(t, b, backend.Pack))
+	require.Empty(t, sizes(t, b, backend.Index))
 	repositorytest.RequireClean(t, r)
 }
 
@@ -261,7 +261,7 @@ func TestPruneJoinsSmallPacks(t *testing.T) {
 	for i := range 12 {
 		mustPieces(t, r, map[string][]int{"a": upTo(2*i, 2*i+2)})
 	}
-	require.Len(t, stored(t, b, backend.Pack), 24)
+	require.Len(t, sizes(t, b, backend.Pack), 24)
 	requireNothingToPrune(t, r)
 	o := none()
 	o.RepackSmall = true
@@ -269,8 +269,8 @@ func TestPruneJoinsSmallPacks(t *testing.T) {
 	require.Less(t, prune(t, r, o).Repack.Bytes, int64(pieceSize)+1)
 	o.MaxRepackSize = 0
 	prune(t, r, o)
-	require.Len(t, stored(t, b, backend.Pack), 2)
-	require.Len(t, stored(t, b, backend.Index), 1)
+	require.Len(t, sizes(t, b, backend.Pack), 2)
+	require.Len(t, sizes(t, b, backend.Index), 1)
 	repositorytest.RequireClean(t, r)
 	plan, err := r.PlanPrune(t.Context(), o)
 	require.NoError(t, err)
@@ -289,8 +289,8 @@ func TestPruneJoinsIndexes(t *testing.T) {
 	}
 	plan := prune(t, r, nil)
 	require.Equal(t, 33, plan.RewriteIndexes)
-	require.Len(t, stored(t, b, backend.Index), 1)
-	require.Len(t, stored(t, b, backend.Pack), 66)
+	require.Len(t, sizes(t, b, backend.Index), 1)
+	require.Len(t, sizes(t, b, backend.Pack), 66)
 	repositorytest.RequireClean(t, r)
 	requireNothingToPrune(t, r)
 }
@@ -320,7 +320,7 @@ func TestPruneDuplicates(t *testing.T) {
 		requirePieces(t, one, s, files)
 	}
 	repositorytest.RequireClean(t, one)
-	require.Less(t, total(stored(t, b, backend.Pack)), int64(52*pieceSize))
+	require.Less(t, total(sizes(t, b, backend.Pack)), int64(52*pieceSize))
 }
 
 func TestPruneRemovesWhatAKilledRunLeft(t *testing.T) {
@@ -341,7 +341,7 @@ func TestPruneRemovesWhatAKilledRunLeft(t *testing.T) {
 	plan := prune(t, r, nil)
 	require.Positive(t, plan.Unknown.Count, "%v", plan)
 	require.Zero(t, plan.Keep.Count-2)
-	require.Len(t, stored(t, b, backend.Pack), 2)
+	require.Len(t, sizes(t, b, backend.Pack), 2)
 	requirePieces(t, r, s, kept)
 	repositorytest.RequireClean(t, r)
 }
@@ -372,10 +372,10 @@ func TestPlanIsOutdated(t *testing.T) {
 			plan, err := r.PlanPrune(t.Context(), nil)
 			require.NoError(t, err)
 			require.NoError(t, change(open4(t, b), kept.ID))
-			before := stored(t, b, backend.Pack)
+			before := sizes(t, b, backend.Pack)
 			require.ErrorIs(t, r.Prune(t.Context(), plan), repository.ErrPlanOutdated)
-			require.Equal(t, before, stored(t, b, backend.Pack))
-			require.Empty(t, stored(t, b, backend.Lock))
+			require.Equal(t, before, sizes(t, b, backend.Pack))
+			require.Empty(t, sizes(t, b, backend.Lock))
 			prune(t, r, nil)
 			repositorytest.RequireClean(t, r)
 		})
@@ -422,21 +422,21 @@ func TestPruneOfADamagedRepository(t *testing.T) {
 		}
 	}
 	largest := func(t *testing.T, b backend.Backend) backend.Handle {
-		sizes := stored(t, b, backend.Pack)
-		names := slices.SortedFunc(maps.Keys(sizes), func(x, y string) int { return int(sizes[y] - sizes[x]) })
+		packs := sizes(t, b, backend.Pack)
+		names := slices.SortedFunc(maps.Keys(packs), func(x, y string) int { return int(packs[y] - packs[x]) })
 		return backend.Handle{Type: backend.Pack, Name: names[0]}
 	}
 	any := func(typ backend.FileType) func(t *testing.T, b backend.Backend) backend.Handle {
 		return func(t *testing.T, b backend.Backend) backend.Handle {
-			for name := range stored(t, b, typ) {
+			for name := range sizes(t, b, typ) {
 				return backend.Handle{Type: typ, Name: name}
 			}
 			return backend.Handle{}
 		}
 	}
 	smallest := func(t *testing.T, b backend.Backend) backend.Handle {
-		sizes := stored(t, b, backend.Pack)
-		names := slices.SortedFunc(maps.Keys(sizes), func(x, y string) int { return int(sizes[x] - sizes[y]) })
+		packs := sizes(t, b, backend.Pack)
+		names := slices.SortedFunc(maps.Keys(packs), func(x, y string) int { return int(packs[x] - packs[y]) })
 		return backend.Handle{Type: backend.Pack, Name: names[0]}
 	}
 	gone := func([]byte) []byte { return nil }
@@ -478,9 +478,9 @@ func TestPruneOfADamagedRepository(t *testing.T) {
 		r := open4(t, b)
 		kept := map[string][]int{"b": upTo(100, 105)}
 		s := mustPieces(t, r, kept)
-		before := stored(t, b, backend.Pack)
+		before := sizes(t, b, backend.Pack)
 		forget(t, r, mustPieces(t, r, files).ID)
-		for name := range stored(t, b, backend.Pack) {
+		for name := range sizes(t, b, backend.Pack) {
 			if _, old := before[name]; !old {
 				require.NoError(t, b.Remove(t.Context(), backend.Handle{Type: backend.Pack, Name: name}))
 				break
@@ -500,13 +500,13 @@ func TestPruneOfADamagedRepository(t *testing.T) {
 		forget(t, r, victim.ID)
 		h := largest(t, b)
 		damage(t, b, h, flip)
-		before := stored(t, b, backend.Pack)
+		before := sizes(t, b, backend.Pack)
 		plan, err := r.PlanPrune(t.Context(), none())
 		require.NoError(t, err, "the plan reads no data")
 		err = r.Prune(t.Context(), plan)
 		require.ErrorIs(t, err, repository.ErrDamaged)
 		require.ErrorContains(t, err, h.Name)
-		after := stored(t, b, backend.Pack)
+		after := sizes(t, b, backend.Pack)
 		for name := range before {
 			require.Contains(t, after, name)
 		}

@@ -318,5 +318,5 @@ func (x *machine) clean() {
 			used[n] = true
 		}
 	}
-	require.InDelta(x.t, len(used)*pieceSize, total(stored(x.t, x.b, backend.Pack)), float64(len(used)*200+len(x.m)*6000))
+	require.InDelta(x.t, len(used)*pieceSize, total(sizes(x.t, x.b, backend.Pack)), float64(len(used)*200+len(x.m)*6000))
 }
