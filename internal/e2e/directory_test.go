@@ -259,3 +259,34 @@ func TestCopyStatsDiffWithRestic(t *testing.T) {
 	require.NotEmpty(t, lines)
 	require.Equal(t, theirs, lines)
 }
+
+// TestRepairAndMigrateForRestic: restic finds nothing wrong with a repository of its own that we repaired and migrated.
+func TestRepairAndMigrateForRestic(t *testing.T) {
+	dir, from := filepath.Join(t.TempDir(), "repo"), t.TempDir()
+	restic := resticcli.New(t, dir, password)
+	restic.Run(t, "init", "--repository-version", "1")
+	fillDirectory(t, from)
+	restic.Run(t, "backup", from)
+	repo := openRepo(t, dir)
+	require.Equal(t, 1, repo.Version())
+	require.NoError(t, repo.Migrate(t.Context(), func(config []byte) error {
+		return os.WriteFile(filepath.Join(t.TempDir(), "config"), config, 0o600)
+	}))
+	restic.Check(t)
+	require.Contains(t, string(restic.Run(t, "cat", "config")), `"version": 2`)
+	restic.Run(t, "backup", "--force", from)
+
+	names, err := filepath.Glob(filepath.Join(dir, "index", "*"))
+	require.NoError(t, err)
+	require.NotEmpty(t, names)
+	for _, name := range names {
+		require.NoError(t, os.Remove(name))
+	}
+	p, err := repo.PlanRepairIndex(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, repo.RepairIndex(t.Context(), p))
+	restic.Check(t)
+	back := t.TempDir()
+	restic.Run(t, "restore", "latest", "--target", back)
+	require.Equal(t, describeDirectory(t, from), describeDirectory(t, filepath.Join(back, from)))
+}
