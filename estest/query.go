@@ -161,7 +161,6 @@ func cmpOrdered[T int64 | float64](a, b T) int {
 type query struct {
 	lo, hi int64
 	test   func(*candidate) bool
-	ids    []string // only these can match, if not nil
 }
 
 func everything() *query { return &query{lo: 0, hi: math.MaxInt64} }

@@ -47,7 +47,6 @@ type searchRequest struct {
 	NoStored       bool
 	SeqNo, Version bool
 	Aggs           map[string]any
-	aggOrder       []string
 	PIT            string
 	inPIT          bool
 	PITKeep        string

@@ -317,7 +317,7 @@ func (p *Plan) discard(ctx context.Context, ix *made, cause error) error {
 	defer cancel()
 	err := p.remove(ctx, ix)
 	if err != nil {
-		return fmt.Errorf("%w (the unfinished index %s could not be deleted: %v)", cause, ix.name, err)
+		return fmt.Errorf("%w (the unfinished index %s could not be deleted: %w)", cause, ix.name, err)
 	}
 	return fmt.Errorf("%w (the unfinished index %s was deleted again)", cause, ix.name)
 }
