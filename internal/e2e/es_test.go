@@ -54,7 +54,7 @@ func (e *es) transport(t testing.TB) elastictransport.Interface {
 	t.Helper()
 	u, err := url.Parse(e.url)
 	require.NoError(t, err)
-	tp, err := elastictransport.New(elastictransport.Config{URLs: []*url.URL{u}, DisableRetry: true})
+	tp, err := elastictransport.NewClient(elastictransport.WithURLs(u), elastictransport.WithDisableRetry())
 	require.NoError(t, err)
 	return tp
 }
