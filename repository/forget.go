@@ -265,9 +265,6 @@ func (r *Repo) forget(ctx context.Context, lock *heldLock, p *ForgetPlan) error 
 			}
 		}
 	}
-	if err := lock.held(ctx); err != nil {
-		return err
-	}
 	var ids []ID
 	for _, g := range p.Groups {
 		for _, s := range g.Remove {

@@ -16,12 +16,11 @@ import (
 // Every blob that it moves to a new pack is decrypted and its SHA-256 compared with its name. It stores the new packs
 // first, then the indexes that name them, and only then removes old indexes, and last old packs. So wherever it is
 // interrupted, nothing that a snapshot needs is lost; the next prune clears away what is left over.
+//
+// Programs that take no locks, such as rustic, must not write meanwhile.
 func (r *Repo) Prune(ctx context.Context, p *PrunePlan) error {
 	if p.Empty() {
 		return nil
-	}
-	if !p.begun.CompareAndSwap(false, true) {
-		return fmt.Errorf("prune: %w: it was carried out before", ErrPlanOutdated)
 	}
 	if err := r.exclusively(ctx, func(ctx context.Context, lock *heldLock) error { return r.prune(ctx, lock, p) }); err != nil {
 		return fmt.Errorf("prune: %w", err)
@@ -36,6 +35,9 @@ func (r *Repo) prune(ctx context.Context, lock *heldLock, p *PrunePlan) error {
 	}
 	if l.digest() != p.state {
 		return ErrPlanOutdated
+	}
+	if !p.begun.CompareAndSwap(false, true) {
+		return fmt.Errorf("%w: it was carried out, or begun, before", ErrPlanOutdated)
 	}
 	w := &indexWriter{r: r, lock: lock}
 	if err := r.repack(ctx, p, w); err != nil {

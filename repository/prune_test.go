@@ -492,6 +492,38 @@ func TestPruneOfADamagedRepository(t *testing.T) {
 		repositorytest.RequireClean(t, r)
 		requireNothingToPrune(t, r)
 	})
+	t.Run("one of two copies is bad", func(t *testing.T) {
+		b := initialized(t)
+		one, two := open4(t, b), open4(t, b)
+		var second *repository.Snapshot
+		_, err := one.Write(t.Context(), repository.Header{}, func(_ context.Context, w *repository.Writer) error {
+			second = mustPieces(t, two, files)
+			for _, n := range files["a"] {
+				_, err := w.SaveBlob(t.Context(), random(uint64(n), pieceSize))
+				require.NoError(t, err)
+			}
+			return nil
+		})
+		require.NoError(t, err)
+		packs := sizes(t, b, backend.Pack)
+		damaged := 0
+		for name, size := range packs {
+			if size < pieceSize {
+				continue // trees
+			}
+			damaged++
+			c := copyOf(t, b)
+			damage(t, c, backend.Handle{Type: backend.Pack, Name: name}, flip)
+			r := open4(t, c)
+			o := none()
+			o.RepackUncompressed = true // moves all, since random bytes are not compressed
+			require.Positive(t, prune(t, r, o).Repack.Count)
+			requirePieces(t, r, second, files)
+			repositorytest.RequireClean(t, r)
+			requireNothingToPrune(t, r)
+		}
+		require.Equal(t, 4, damaged)
+	})
 	t.Run("blob to be moved is bad", func(t *testing.T) {
 		b := initialized(t)
 		r := open4(t, b)

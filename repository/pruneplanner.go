@@ -59,17 +59,15 @@ func (p *planner) make(ctx context.Context) error {
 	if p.plan.used, err = p.r.used(ctx, p.plan.ix, trees); err != nil {
 		return err
 	}
-	p.survey()
-	p.assign()
-	if err := p.missing(); err != nil {
-		return err
+	for _, step := range []func() error{p.survey, p.assign, p.missing, p.count, p.decide, p.reassign, p.chooseIndexes, p.summarize} {
+		if ctx.Err() != nil { // with many blobs, each takes a while
+			return context.Cause(ctx)
+		}
+		if err := step(); err != nil {
+			return err
+		}
 	}
-	p.count()
-	p.decide()
-	p.reassign()
-	p.chooseIndexes()
-	p.summarize()
-	return ctx.Err()
+	return nil
 }
 
 // loadIndexes reads exactly the given files, so that the plan knows what it builds on.
@@ -115,7 +113,7 @@ func (p *planner) loadTrees(ctx context.Context, ids []ID) ([]ID, error) {
 }
 
 // survey finds what there is of each pack. For the time being every copy of a used blob counts as needed.
-func (p *planner) survey() {
+func (p *planner) survey() error {
 	for id, blobs := range p.plan.ix.Packs() {
 		c := packContent{id: id, size: -1}
 		if size, ok := p.stored[id]; ok {
@@ -131,6 +129,7 @@ func (p *planner) survey() {
 		}
 		p.packs = append(p.packs, c)
 	}
+	return nil
 }
 
 // each calls do for each blob of each pack, with the pack's number.
@@ -145,7 +144,7 @@ func (p *PrunePlan) each(do func(n uint32, b pack.Blob)) {
 }
 
 // assign chooses for each used blob the pack that is to keep it: the one with the least waste.
-func (p *planner) assign() {
+func (p *planner) assign() error {
 	p.plan.each(func(n uint32, b pack.Blob) {
 		chosen, used := p.plan.used[b.Type][b.ID]
 		if !used || !p.packs[n].whole {
@@ -155,6 +154,7 @@ func (p *planner) assign() {
 			p.plan.used[b.Type][b.ID] = n + 1
 		}
 	})
+	return nil
 }
 
 // missing returns a *MissingError if a used blob is in no pack that is whole.
@@ -181,7 +181,7 @@ func (p *planner) missing() error {
 }
 
 // count finds how much of each pack is needed.
-func (p *planner) count() {
+func (p *planner) count() error {
 	seen := map[ID]bool{} // in this pack
 	last := uint32(0)
 	p.plan.each(func(n uint32, b pack.Blob) {
@@ -203,10 +203,11 @@ func (p *planner) count() {
 			p.plan.Duplicate.add(blobSize(b))
 		}
 	})
+	return nil
 }
 
 // decide chooses the packs' fates.
-func (p *planner) decide() {
+func (p *planner) decide() error {
 	p.plan.packs = make([]packPlan, len(p.packs))
 	opt := p.plan.options
 	var must, may []int
@@ -256,6 +257,7 @@ func (p *planner) decide() {
 			p.join(t, left, take)
 		}
 	}
+	return nil
 }
 
 func (c *packContent) waste() float64 { return float64(c.spare()) / float64(c.needed) }
@@ -283,7 +285,7 @@ func (p *planner) join(t pack.Type, left int64, take func(int) bool) {
 }
 
 // reassign lets packs that stay keep what they hold anyhow, so that less is copied.
-func (p *planner) reassign() {
+func (p *planner) reassign() error {
 	p.plan.each(func(n uint32, b pack.Blob) {
 		chosen, used := p.plan.used[b.Type][b.ID]
 		if !used || chosen == n+1 || p.plan.packs[n].fate != keep || p.plan.packs[chosen-1].fate == keep {
@@ -294,13 +296,14 @@ func (p *planner) reassign() {
 		p.packs[n].needed += blobSize(b)
 		p.packs[n].copies -= blobSize(b)
 	})
+	return nil
 }
 
 // smallIndexes is how many small index files are joined even if nothing else is to be done.
 const smallIndexes = 32
 
 // chooseIndexes finds the index files to be written anew: those that name a pack that goes, and then small ones, too.
-func (p *planner) chooseIndexes() {
+func (p *planner) chooseIndexes() error {
 	number := func(id ID) int {
 		n, _ := slices.BinarySearchFunc(p.packs, id, func(c packContent, id ID) int { return compareIDs(c.id, id) })
 		return n
@@ -324,10 +327,11 @@ func (p *planner) chooseIndexes() {
 			p.plan.packs[number(id)].index = true
 		}
 	}
+	return nil
 }
 
 // summarize fills in what people want to know.
-func (p *planner) summarize() {
+func (p *planner) summarize() error {
 	plan := p.plan
 	indexed := map[ID]bool{}
 	for i := range p.packs {
@@ -355,4 +359,5 @@ func (p *planner) summarize() {
 		}
 	}
 	plan.RewriteIndexes = len(plan.indexes)
+	return nil
 }

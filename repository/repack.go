@@ -115,7 +115,7 @@ func (k *repacker) runs(n uint32, id ID, blobs []pack.Blob) []run {
 // copy moves the blobs of a run.
 func (k *repacker) copy(ctx context.Context, u run) error {
 	buf, rerr := readRange(ctx, k.r.be, packHandle(u.pack), u.begin(), u.end()-u.begin(), nil)
-	var scratch []byte
+	var scratch, opened []byte
 	for _, b := range u.blobs {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -130,7 +130,10 @@ func (k *repacker) copy(ctx context.Context, u run) error {
 			sealed = buf[off : off+int64(b.Length)]
 			scratch = append(scratch[:0], sealed...) // opening overwrites it
 			var text []byte
-			if text, err = k.r.openBlob(b, scratch, nil); err == nil {
+			if text, err = k.r.openBlob(b, scratch, opened); err == nil {
+				if b.Plain != 0 {
+					opened = text
+				}
 				b, sealed = k.anew(b, sealed, text)
 			}
 		}

@@ -45,7 +45,7 @@ func (l LockInfo) String() string {
 }
 
 // Unlock removes locks that provably nobody holds: those that were not refreshed for half an hour, those of a process of
-// this host that is gone, and empty files. A lock that cannot be read stays, unless all are to go. It returns what it
+// this host that is gone and has missed a refresh, and empty files. A lock that cannot be read stays, unless all are to go. It returns what it
 // removed, also beside an error. Other operations do the same with locks that are in their way; it needs no lock itself.
 func (r *Repo) Unlock(ctx context.Context, o *UnlockOptions) ([]LockInfo, error) {
 	var opt UnlockOptions

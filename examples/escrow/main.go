@@ -38,6 +38,9 @@
 //	             bytes
 //	node         ls: path, type ("file" or "dir"), size
 //	problem      check: kind, subject, blob, snapshot, path, harmless, error
+//	forget       forget: action ("keep" or "remove"), snapshot_id, short_id, time, hostname, tags, paths, reasons, group
+//	tag          tag: old_snapshot_id, new_snapshot_id, old_tags, new_tags
+//	lock         unlock: id, time, exclusive, hostname, username, pid, reason
 //	summary      the last line of
 //	             backup: snapshot_id, parent, indices, documents, documents_read, bytes, bytes_added, segments,
 //	               segments_reused, duration_seconds, warnings, omitted (what, why)
@@ -45,6 +48,12 @@
 //	               duration_seconds, omitted
 //	             verify: snapshot_id, identical, indices_checked, indices_differing, documents, duration_seconds, omitted
 //	             check: problems, harmless, read_data, duration_seconds
+//	             forget: dry_run, kept, removed, duration_seconds
+//	             prune: dry_run, snapshots, used_blobs, used_bytes, duplicate_blobs, duplicate_bytes, unused_blobs,
+//	               unused_bytes, packs_kept, packs_repacked, repacked_bytes, packs_removed, packs_unindexed, packs_missing,
+//	               indexes_rewritten, freed_bytes, unused_bytes_after, duration_seconds
+//	             tag: dry_run, changed
+//	             unlock: dry_run, removed
 //
 // cat prints the stored JSON itself, and dump the bytes of a file, with and without --json.
 package main

@@ -150,7 +150,8 @@ func TestHelp(t *testing.T) {
 	s := newShell(t)
 	s.env["RESTIC_REPOSITORY"] = "rest:https://user:" + esPassword + "@host/"
 	out := s.ok("--help")
-	for _, name := range []string{"init", "backup", "restore", "verify", "snapshots", "ls", "cat", "dump", "check"} {
+	for _, name := range []string{"init", "backup", "restore", "verify", "snapshots", "ls", "cat", "dump", "check",
+		"forget", "prune", "tag", "unlock"} {
 		require.Contains(t, out, "\n  "+name+" ")
 		require.Contains(t, s.ok(name, "--help"), "Usage:\n  escrow "+name)
 	}

@@ -41,19 +41,19 @@ func policyFlags(f *pflag.FlagSet, p *repository.Policy) {
 	}
 	number("keep-last", "l", &p.Last, "keep the last `N` snapshots, or unlimited")
 	number("keep-hourly", "H", &p.Hourly, "keep the last snapshot of each of the last `N` hours with snapshots")
-	number("keep-daily", "d", &p.Daily, "the same for days")
-	number("keep-weekly", "w", &p.Weekly, "the same for weeks")
-	number("keep-monthly", "m", &p.Monthly, "the same for months")
-	number("keep-yearly", "y", &p.Yearly, "the same for years")
+	number("keep-daily", "d", &p.Daily, "keep the last snapshot of each of the last `N` days with snapshots")
+	number("keep-weekly", "w", &p.Weekly, "keep the last snapshot of each of the last `N` weeks with snapshots")
+	number("keep-monthly", "m", &p.Monthly, "keep the last snapshot of each of the last `N` months with snapshots")
+	number("keep-yearly", "y", &p.Yearly, "keep the last snapshot of each of the last `N` years with snapshots")
 	duration := func(name string, to *repository.Duration, usage string) {
 		f.Var(&parsed{kind: "duration", set: to.Set}, name, usage)
 	}
 	duration("keep-within", &p.Within, "keep all snapshots that are younger, by the newest, than `DURATION`, such as 1y5m7d2h")
 	duration("keep-within-hourly", &p.WithinHourly, "keep the last snapshot of each hour of the last `DURATION`")
-	duration("keep-within-daily", &p.WithinDaily, "the same for days")
-	duration("keep-within-weekly", &p.WithinWeekly, "the same for weeks")
-	duration("keep-within-monthly", &p.WithinMonthly, "the same for months")
-	duration("keep-within-yearly", &p.WithinYearly, "the same for years")
+	duration("keep-within-daily", &p.WithinDaily, "keep the last snapshot of each day of the last `DURATION`")
+	duration("keep-within-weekly", &p.WithinWeekly, "keep the last snapshot of each week of the last `DURATION`")
+	duration("keep-within-monthly", &p.WithinMonthly, "keep the last snapshot of each month of the last `DURATION`")
+	duration("keep-within-yearly", &p.WithinYearly, "keep the last snapshot of each year of the last `DURATION`")
 	tagLists(f, &p.Tags, "keep-tag", "keep snapshots with all of these `TAGS`, commas between them; repeatable")
 }
 
