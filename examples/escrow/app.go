@@ -114,6 +114,7 @@ With --json every line of standard output is an object with "message_type"; each
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, and only the essence of the result")
 	root.AddCommand(a.initCommand(), a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.snapshotsCommand(),
 		a.lsCommand(), a.catCommand(), a.dumpCommand(), a.checkCommand(), a.forgetCommand(), a.pruneCommand(), a.tagCommand(),
-		a.unlockCommand())
+		a.unlockCommand(), a.keyCommand(), a.copyCommand(), a.statsCommand(), a.diffCommand(), a.repairCommand(), a.migrateCommand(),
+		a.exportCommand())
 	return root
 }

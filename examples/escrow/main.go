@@ -38,6 +38,9 @@
 //	             bytes
 //	node         ls: path, type ("file" or "dir"), size
 //	problem      check: kind, subject, blob, snapshot, path, harmless, error
+//	key          key list: id, in_use, created, hostname, username, error
+//	change       diff: kind, path, bytes_before, bytes_after
+//	loss         repair snapshots: snapshot_id, path, dir, bytes
 //	forget       forget: action ("keep" or "remove"), snapshot_id, short_id, time, hostname, tags, paths, reasons, group
 //	tag          tag: old_snapshot_id, new_snapshot_id, old_tags, new_tags
 //	lock         unlock: id, time, exclusive, hostname, username, pid, reason
@@ -48,6 +51,15 @@
 //	               duration_seconds, omitted
 //	             verify: snapshot_id, identical, indices_checked, indices_differing, documents, duration_seconds, omitted
 //	             check: problems, harmless, read_data, duration_seconds
+//	             key add, remove, passwd: action, id
+//	             copy: copied, skipped, blobs, bytes, bytes_added
+//	             stats: snapshots, files, dirs, others, bytes, blobs, blob_bytes, packed_bytes, dedup_ratio,
+//	               compression_ratio
+//	             diff: added, removed, changed
+//	             repair index: dry_run, damaged, missing, reread, broken
+//	             repair snapshots: dry_run, damaged, sound, made, forgotten
+//	             migrate: dry_run, from, to
+//	             export --format dir: snapshot_id, files, links, dirs, others, bytes
 //	             forget: dry_run, kept, removed, duration_seconds
 //	             prune: dry_run, snapshots, used_blobs, used_bytes, duplicate_blobs, duplicate_bytes, unused_blobs,
 //	               unused_bytes, packs_kept, packs_repacked, repacked_bytes, packs_removed, packs_unindexed, packs_missing,
@@ -55,7 +67,8 @@
 //	             tag: dry_run, changed
 //	             unlock: dry_run, removed
 //
-// cat prints the stored JSON itself, and dump the bytes of a file, with and without --json.
+// copy also prints a snapshot line for each: action, snapshot_id, original. cat prints the stored JSON itself, dump the bytes
+// of a file and export an archive, with and without --json.
 package main
 
 import (
