@@ -39,7 +39,7 @@ type AddOptions struct {
 // AddFS adds the files of a file system to the snapshot: directories, files, links (if fsys implements fs.ReadLinkFS) and
 // special files, with modes and times, with extended attributes if fsys is an XattrFS, and with what the FileInfo's Sys
 // gives: see Attributes. For a directory of this machine use OpenDirFS. Links are not followed. Reading happens in several
-// goroutines; a directory's entries are held in memory at a time.
+// goroutines, so fsys must be safe for concurrent use; in memory are the entries of one directory at each level.
 //
 // If the Header names a Parent, files of it that did not change are not read again. A file counts as unchanged if its size,
 // modification time, change time, inode and file system are those of the parent's, and its change time lies at least two

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/fstest"
@@ -181,11 +182,14 @@ func TestDirectoryBelow(t *testing.T) {
 // stated is a file system of which the test says everything, and which counts what is opened.
 type stated struct {
 	fstest.MapFS
+	mu     *sync.Mutex
 	opened *[]string
 }
 
 func (s stated) Open(name string) (fs.File, error) {
 	if f := s.MapFS[name]; f != nil && !f.Mode.IsDir() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		*s.opened = append(*s.opened, name)
 	}
 	return s.MapFS.Open(name)
@@ -217,7 +221,7 @@ func TestUnchangedFilesAreNotRead(t *testing.T) {
 		}
 		opened = nil
 		s, err := r.Write(t.Context(), h, func(ctx context.Context, w *repository.Writer) error {
-			return w.AddFS(ctx, stated{m, &opened}, o)
+			return w.AddFS(ctx, stated{m, &sync.Mutex{}, &opened}, o)
 		})
 		require.NoError(t, err)
 		return s
