@@ -12,7 +12,7 @@ import (
 
 // nightly makes a repository with a snapshot of one file from each of ten nights.
 func nightly(ctx context.Context) *repository.Repo {
-	r, err := repository.Init(ctx, mem.New(), "secret", &repository.Options{ScryptN: 16})
+	r, err := repository.Init(ctx, mem.New(), "secret", &repository.Options{ScryptN: 16, LockSettle: time.Millisecond})
 	if err != nil {
 		log.Fatal(err)
 	}
