@@ -131,7 +131,8 @@ func (s *sender) send(ctx context.Context, b *batch) error {
 	return s.items(ctx, b, all, b.body)
 }
 
-// items sends some items of a batch. body holds exactly their bytes.
+// items sends some items of a batch. body holds exactly their bytes. It gives up after Options.Retries attempts in a row that
+// none of the items got through.
 func (s *sender) items(ctx context.Context, b *batch, items []*item, body []byte) error {
 	for attempt := 0; len(items) > 0; attempt++ {
 		left, cause, err := s.attempt(ctx, b, items, body)
@@ -143,6 +144,9 @@ func (s *sender) items(ctx context.Context, b *batch, items []*item, body []byte
 		}
 		if tooLarge(cause) {
 			return s.split(ctx, b, items, cause)
+		}
+		if len(left) < len(items) {
+			attempt = 0 // it goes on, if slowly
 		}
 		if attempt >= s.o.Retries {
 			if cause != nil {

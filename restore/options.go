@@ -38,7 +38,7 @@ type Options struct {
 
 	Concurrency int // bulk requests at once; default 2
 	BulkBytes   int // size of a bulk request's body; default 5 MiB
-	Retries     int // of one request or one item rejected for now; default 8, negative: none
+	Retries     int // of one request, in a row and without any item getting through; default 8, negative: none
 
 	// Rejected is called, serially, for every document that the server refused for good. The restore fails all the same.
 	Rejected func(Rejection)
