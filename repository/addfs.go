@@ -382,7 +382,7 @@ func (a *adder) read(n *node, name string) (bool, error) {
 	}
 	f := &FileWriter{w: a.w, name: name, split: a.w.r.splitter()}
 	defer f.drop()
-	buf := make([]byte, 128<<10)
+	buf := make([]byte, min(max(n.Size+1, 512), 128<<10)) // with room to see the end at once
 	for {
 		if err := a.w.live(a.ctx); err != nil {
 			return false, err
