@@ -155,7 +155,7 @@ func (s *sender) items(ctx context.Context, b *batch, items []*item, body []byte
 			return s.refuse(b, left)
 		}
 		s.retried.Add(int64(len(left)))
-		if err := s.o.sleep(ctx, elastic.Backoff(attempt)); err != nil {
+		if err := s.once.Sleep(ctx, elastic.Backoff(attempt)); err != nil {
 			return err
 		}
 		if len(left) < len(items) {

@@ -80,7 +80,7 @@ func exists(t testing.TB, es elastictransport.Interface, name string) bool {
 func contents(t testing.TB, es elastictransport.Interface, index string) map[string]string {
 	t.Helper()
 	c := elastic.New(es, nil)
-	require.NoError(t, refresh(t.Context(), c, index))
+	require.NoError(t, c.Refresh(t.Context(), index))
 	ix, err := c.Index(t.Context(), layout.Cluster{Version: "8.19.0"}, index)
 	require.NoError(t, err)
 	got := map[string]string{}

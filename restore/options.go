@@ -91,18 +91,6 @@ func (o *Options) withDefaults() Options {
 	if r.passDocs <= 0 {
 		r.passDocs = 2_000_000
 	}
-	if r.sleep == nil {
-		r.sleep = func(ctx context.Context, d time.Duration) error {
-			t := time.NewTimer(d)
-			defer t.Stop()
-			select {
-			case <-t.C:
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-	}
 	if r.Logger == nil {
 		r.Logger = slog.New(slog.DiscardHandler)
 	}

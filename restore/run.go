@@ -51,7 +51,7 @@ func (p *Plan) restore(ctx context.Context, x *PlannedIndex, r *Result, t *track
 		if err != nil {
 			return err
 		}
-		return p.refresh(ctx, x.To)
+		return p.c.Refresh(ctx, x.To)
 	case "replace":
 		return p.replace(ctx, x, r, t)
 	}
@@ -168,45 +168,13 @@ func (p *Plan) load(ctx context.Context, x *PlannedIndex, name string, fresh boo
 	return s, err
 }
 
-func (p *Plan) refresh(ctx context.Context, index string) error { return refresh(ctx, p.c, index) }
-
-// refresh makes everything written visible, on all copies.
-func refresh(ctx context.Context, c *elastic.Client, index string) error {
-	return c.Attempts(ctx, func(ctx context.Context) error {
-		return sharded(ctx, c, elastic.Request{Method: "POST", Path: "/" + elastic.PathEscape(index) + "/_refresh"}, nil)
-	})
-}
-
-// sharded sends a request that every shard answers. A failed shard is an error that can be retried.
-func sharded(ctx context.Context, c *elastic.Client, r elastic.Request, out any) error {
-	res, err := c.Do(ctx, r)
-	if err != nil {
-		return err
-	}
-	var w struct {
-		Shards *struct{ Failed int } `json:"_shards"`
-	}
-	if err := json.Unmarshal(res.Body, &w); err != nil {
-		return fmt.Errorf("%s %s: %w", r.Method, r.Path, err)
-	}
-	if w.Shards == nil || w.Shards.Failed > 0 {
-		return &elastic.PartialError{What: r.Method + " " + r.Path, Reason: "shards failed"}
-	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(res.Body, out)
-}
-
 // count refreshes an index and counts its documents.
 func (p *Plan) count(ctx context.Context, index string) (int64, error) {
-	if err := p.refresh(ctx, index); err != nil {
+	if err := p.c.Refresh(ctx, index); err != nil {
 		return 0, err
 	}
 	var out struct{ Count *int64 }
-	err := p.c.Attempts(ctx, func(ctx context.Context) error {
-		return sharded(ctx, p.c, elastic.Request{Method: "GET", Path: "/" + elastic.PathEscape(index) + "/_count"}, &out)
-	})
+	err := p.c.Sharded(ctx, elastic.Request{Method: "GET", Path: "/" + elastic.PathEscape(index) + "/_count"}, &out)
 	if err == nil && out.Count == nil {
 		err = errors.New("count: the answer has none")
 	}

@@ -91,7 +91,7 @@ func (v *verifier) index(ctx context.Context, ch choice) (*IndexDiff, error) {
 	if x.Metadata, err = compareMetadata(backup, there); err != nil {
 		return nil, err
 	}
-	if err := refresh(ctx, v.c, ch.to); err != nil {
+	if err := v.c.Refresh(ctx, ch.to); err != nil {
 		return nil, err
 	}
 	var want, got layout.Digest

@@ -92,6 +92,35 @@ func (c *Client) JSON(ctx context.Context, r Request, out any) error {
 	return c.attempts(ctx, !r.Once, func(ctx context.Context) error { return c.jsonOnce(ctx, r, out) })
 }
 
+// Sharded is JSON for a request that every shard answers. It is sent again where shards failed, or the answer does not say
+// whether some did; out may be nil.
+func (c *Client) Sharded(ctx context.Context, r Request, out any) error {
+	return c.attempts(ctx, !r.Once, func(ctx context.Context) error {
+		var head struct {
+			Shards *wireShards `json:"_shards"`
+		}
+		body := json.RawMessage{}
+		if err := c.jsonOnce(ctx, r, &body); err != nil {
+			return err
+		}
+		for _, v := range []any{&head, out} {
+			if v == nil {
+				continue
+			}
+			if err := json.Unmarshal(body, v); err != nil {
+				return fmt.Errorf("%s %s: decode answer: %w", r.Method, r.Path, err)
+			}
+		}
+		return head.Shards.check(r)
+	})
+}
+
+// Refresh makes everything that was acknowledged visible on every copy. A copy that did not refresh could serve an old view, so
+// a failed one is an error.
+func (c *Client) Refresh(ctx context.Context, index string) error {
+	return c.Sharded(ctx, Request{Method: "POST", Path: "/" + PathEscape(index) + "/_refresh"}, nil)
+}
+
 func (c *Client) jsonOnce(ctx context.Context, r Request, out any) error {
 	res, err := c.once(ctx, r)
 	if err != nil {
@@ -110,11 +139,7 @@ func (c *Client) jsonOnce(ctx context.Context, r Request, out any) error {
 // Sleep waits between two attempts.
 func (c *Client) Sleep(ctx context.Context, d time.Duration) error { return c.o.Sleep(ctx, d) }
 
-// Attempts calls fn until it returns nil, an error that is not Retryable, or the retries are used up.
-func (c *Client) Attempts(ctx context.Context, fn func(ctx context.Context) error) error {
-	return c.attempts(ctx, true, fn)
-}
-
+// attempts calls fn until it returns nil, an error that is not Retryable, or the retries are used up.
 func (c *Client) attempts(ctx context.Context, afterBroken bool, fn func(ctx context.Context) error) error {
 	for n := 0; ; n++ {
 		err := fn(ctx)

@@ -181,7 +181,6 @@ type shardState struct {
 func (c *Client) shardStates(ctx context.Context, ix *Index) (map[int]shardState, error) {
 	index := ix.Name
 	var out struct {
-		Shards  *wireShards `json:"_shards"`
 		Indices map[string]struct {
 			UUID   string `json:"uuid"`
 			Shards map[string][]struct {
@@ -207,14 +206,7 @@ func (c *Client) shardStates(ctx context.Context, ix *Index) (map[int]shardState
 	}
 	r := Request{Method: "GET", Path: "/" + PathEscape(index) + "/_stats/docs",
 		Query: url.Values{"level": {"shards"}, "expand_wildcards": {"all"}}}
-	err := c.Attempts(ctx, func(ctx context.Context) error {
-		out.Shards, out.Indices = nil, nil
-		if err := c.jsonOnce(ctx, r, &out); err != nil {
-			return err
-		}
-		return out.Shards.check(r)
-	})
-	if err != nil {
+	if err := c.Sharded(ctx, r, &out); err != nil {
 		return nil, err
 	}
 	if got := out.Indices[index].UUID; got != ix.UUID {
@@ -265,21 +257,6 @@ func (c *Client) primaryTerms(ctx context.Context, index string) (map[int]int64,
 	return terms, nil
 }
 
-// refresh makes everything that was acknowledged visible on every copy. A copy that did not refresh could serve an old view, so
-// a failed one is an error.
-func (c *Client) refresh(ctx context.Context, index string) error {
-	r := Request{Method: "POST", Path: "/" + PathEscape(index) + "/_refresh"}
-	return c.Attempts(ctx, func(ctx context.Context) error {
-		var out struct {
-			Shards *wireShards `json:"_shards"`
-		}
-		if err := c.jsonOnce(ctx, r, &out); err != nil {
-			return err
-		}
-		return out.Shards.check(r)
-	})
-}
-
 // ready is an index of which shards may be opened: its checkpoints were read, and then it was refreshed.
 type ready struct {
 	states   map[int]shardState
@@ -307,7 +284,7 @@ func (c *Client) prepare(ctx context.Context, ix *Index) (*ready, error) {
 		r.unsealed = "no right to read primary terms"
 	}
 	r.asOf = time.Now().UTC()
-	if err = c.refresh(ctx, index); err != nil {
+	if err = c.Refresh(ctx, index); err != nil {
 		if !errors.Is(err, fs.ErrPermission) {
 			return nil, fmt.Errorf("refresh: %w", err)
 		}
