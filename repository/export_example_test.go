@@ -116,7 +116,7 @@ func ExampleWriter_AddFS() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }() // it is only an example's
 	from, to := filepath.Join(tmp, "from"), filepath.Join(tmp, "to")
 	if err := os.MkdirAll(filepath.Join(from, "d"), 0o755); err != nil {
 		log.Fatal(err)
