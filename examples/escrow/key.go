@@ -40,8 +40,8 @@ the others one line {"message_type":"summary","action":"added", "removed" or "ch
 	key.AddCommand(a.keyListCommand(), a.keyRemoveCommand())
 	for _, c := range []struct{ use, action, help, long string }{
 		{"add", "added", "Add a key that another password opens", "add makes a key that the password in --new-password-file opens."},
-		{"passwd", "changed", "Change the password", `passwd adds a key that the password in --new-password-file opens, and then removes the one that the present password opened.
-Whoever has a copy of the old key file and its password can still read the repository.`},
+		{"passwd", "changed", "Change the password", `passwd adds a key that the password in --new-password-file opens, and then removes the one that the present password
+opened. Whoever has a copy of the old key file and its password can still read the repository.`},
 	} {
 		var file string
 		var o repository.KeyOptions
