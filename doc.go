@@ -6,7 +6,8 @@
 //   - [github.com/escrow-backup/escrow/restore] goes from files, any fs.FS, to a cluster: NewPlan and Plan.Run create and load indices, Verify
 //     compares a cluster with a backup, Load is the stream beneath.
 //   - [github.com/escrow-backup/escrow/layout] is what both agree on: the files of a backup and their contents.
-//   - [github.com/escrow-backup/escrow/repository] reads and writes restic repositories: Init, Open, Write, Snapshots, FS, Check.
+//   - [github.com/escrow-backup/escrow/repository] reads and writes restic repositories: Init, Open, Write,
+//     Snapshots, FS, Check; directories (AddFS, RestoreDir); PlanForget, PlanPrune, Copy, keys, repairs.
 //   - [github.com/escrow-backup/escrow/repository/backend] is the seam to storage, with a driver a package below it. Package backendtest is the
 //     suite that every driver passes.
 //   - [github.com/escrow-backup/escrow/appbinding] makes clients from AppBinding objects and secrets.
