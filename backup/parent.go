@@ -177,6 +177,9 @@ func (j *job) reusable(ctx context.Context, sh *elastic.Shard) (segments []*stor
 	if err != nil {
 		return nil, "", err
 	}
+	if term < 0 {
+		return nil, "the server names no primary term of documents", nil
+	}
 	if term > old.PrimaryTerm {
 		return nil, "operations below the parent's checkpoint were done in a later primary term: the shard was put back to an earlier state", nil
 	}

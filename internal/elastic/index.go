@@ -138,7 +138,7 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 	return &Index{
 		Lacking:   lacking,
 		window:    min(window, maxHits),
-		nested:    bytes.Contains(d.Mappings, []byte(`"nested"`)),
+		nested:    bytes.Contains(d.Mappings, []byte(`"nested"`)) || bytes.Contains(d.Mappings, []byte(`"semantic_text"`)),
 		synthetic: set.Mode != "" && set.Mode != "standard" || set.Source.Mode == "synthetic" || set.Mapping.Source.Mode == "synthetic",
 		Name:      name, UUID: d.Settings.Index.UUID, Shards: n, Raw: raw, Mappings: d.Mappings,
 		vectors: atLeast(cluster.Version, 9, 2),

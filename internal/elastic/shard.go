@@ -160,7 +160,8 @@ func (e *HiddenError) Error() string {
 	return fmt.Sprintf("the shard holds %d documents, but this user sees %d: document-level security?", e.Held, e.Visible)
 }
 
-// TermAt returns the primary term of the live document with the highest sequence number of at most upTo, 0 if there is none.
+// TermAt returns the primary term of the live document with the highest sequence number of at most upTo: 0 if there is no
+// such document, -1 if the server does not say.
 func (s *Shard) TermAt(ctx context.Context, upTo int64) (int64, error) {
 	p, _, err := s.pit.search(ctx, map[string]any{
 		"size": 1, "track_total_hits": false, "_source": false, "seq_no_primary_term": true, "query": seqRange(0, upTo+1),
@@ -175,7 +176,7 @@ func (s *Shard) TermAt(ctx context.Context, upTo int64) (int64, error) {
 	if t := p.hits[0].PrimaryTerm; t > 0 {
 		return t, nil
 	}
-	return 0, errors.New("read the primary term: the answer has none")
+	return -1, nil
 }
 
 // aggregate runs aggregations over the point in time.
