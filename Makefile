@@ -12,7 +12,7 @@ TESTED := $(filter-out ./internal/e2e,$(MODULES))
 # each runs a command in every module of a list, and stops at the first that fails.
 each = @for m in $(1); do echo "==> $$m: $(2)"; (cd $$m && $(2)) || exit 1; done
 
-.PHONY: check fmt vet tidy lint vuln test e2e bench
+.PHONY: check fmt vet tidy lint vuln test e2e bench bench-repository
 
 check: fmt tidy vet lint vuln test e2e
 
@@ -44,6 +44,9 @@ test:
 
 e2e:
 	cd internal/e2e && go test -timeout 80m ./...
+
+bench-repository:
+	cd internal/e2e && go run ./cmd/benchrepo -dir $(or $(wildcard /dev/shm),/tmp)
 
 bench:
 	$(call each,$(TESTED),go test -run '^$$' -bench . -benchmem ./...)
