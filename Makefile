@@ -40,7 +40,7 @@ vuln: $(BIN)/govulncheck-$(GOVULNCHECK)
 	done
 
 test:
-	$(call each,$(TESTED),go test -race -timeout 20m ./...)
+	$(call each,$(TESTED),go test -race -timeout 10m ./...)
 
 e2e:
 	cd internal/e2e && go test -timeout 80m ./...

@@ -67,7 +67,7 @@ func (s *sender) load(ctx context.Context, sources []iter.Seq2[Document, error])
 	g, ctx := errgroup.WithContext(ctx)
 	lanes := make([]*lane, s.o.Concurrency)
 	for i := range lanes {
-		l := &lane{fill: &batch{}, full: make(chan *batch), free: make(chan *batch, 1)}
+		l := &lane{fill: &batch{}, full: make(chan *batch), free: make(chan *batch, 2)}
 		l.free <- &batch{}
 		lanes[i] = l
 		g.Go(func() error {
@@ -76,7 +76,7 @@ func (s *sender) load(ctx context.Context, sources []iter.Seq2[Document, error])
 					return err
 				}
 				b.reset()
-				l.free <- b // never full: a lane has two batches
+				l.free <- b // never blocks: a lane has two batches, and room for both
 			}
 			return nil
 		})

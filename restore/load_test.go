@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 	"github.com/stretchr/testify/require"
@@ -243,4 +245,40 @@ func TestUnauthorizedStopsAtOnce(t *testing.T) {
 	_, err := Load(t.Context(), via, seq(in("i", numbered(0, 900))...), fast(Options{}))
 	require.ErrorContains(t, err, "who are you")
 	require.LessOrEqual(t, via.n, 2)
+}
+
+type perform func(r *http.Request) (*http.Response, error)
+
+func (p perform) Perform(r *http.Request) (*http.Response, error) { return p(r) }
+
+// A batch that is answered after the reader has given up must not wait for room to be put back.
+func TestLoadEndsWithTheContext(t *testing.T) {
+	id := regexp.MustCompile(`"_id":"\d+"`)
+	es := perform(func(r *http.Request) (*http.Response, error) { // answers whatever becomes of the context
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		answer := fmt.Sprintf(`{"errors":false,"items":[{"index":{"_index":"i",%s,"status":201,"result":"created"}}]}`, id.Find(b))
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(answer))}, nil
+	})
+	stop := errors.New("stop")
+	for range 100 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		_, err := Load(ctx, es, func(yield func(Document, error) bool) {
+			for i := range 6 {
+				if i == 4 {
+					time.Sleep(time.Millisecond) // so that the lane waits for more
+					cancel(stop)
+				}
+				if !yield(Document{Index: "i", ID: fmt.Sprint(i), Source: []byte(`{}`)}, nil) {
+					return
+				}
+			}
+		}, fast(Options{Concurrency: 1, BulkBytes: 1}))
+		cancel(nil)
+		if err != nil {
+			require.ErrorIs(t, err, stop)
+		}
+	}
 }
