@@ -223,5 +223,7 @@ func (d Duration) negative() bool { return d.Years < 0 || d.Months < 0 || d.Days
 
 // before is the time that lies d before t.
 func (d Duration) before(t time.Time) time.Time {
-	return t.AddDate(-d.Years, -d.Months, -d.Days).Add(-time.Duration(d.Hours) * time.Hour)
+	t = t.AddDate(-d.Years, -d.Months, -d.Days)
+	// A time.Duration holds no more than 292 years; days of UTC all have 24 hours.
+	return t.UTC().AddDate(0, 0, -(d.Hours / 24)).Add(-time.Duration(d.Hours%24) * time.Hour)
 }
