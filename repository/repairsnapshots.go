@@ -237,9 +237,23 @@ func (d *doctor) load(ctx context.Context, id ID) ([]byte, []*node, error) {
 	if !d.there(pack.Tree, id) {
 		return nil, nil, fmt.Errorf("tree %v: %w", id, ErrDamaged)
 	}
-	text, err := d.r.loadBlob(ctx, d.ix, pack.Tree, id, nil)
+	var text []byte
+	var err error
+	for loc := range d.ix.Lookup(pack.Tree, id) {
+		if _, ok := d.packs[loc.Pack]; !ok {
+			continue
+		}
+		var cerr error
+		if text, cerr = d.r.loadCopy(ctx, loc, nil); cerr == nil {
+			err = nil
+			break
+		}
+		if err == nil || !errors.Is(cerr, ErrDamaged) {
+			err = cerr // it is lost only if every copy is damaged: one that cannot be reached may be whole
+		}
+	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("tree %v: %w", id, err)
 	}
 	nodes, err := decodeTree(text)
 	if err != nil {
