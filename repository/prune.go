@@ -17,7 +17,8 @@ import (
 // first, then the indexes that name them, and only then removes old indexes, and last old packs. So wherever it is
 // interrupted, nothing that a snapshot needs is lost; the next prune clears away what is left over.
 //
-// Programs that take no locks, such as rustic, must not write meanwhile.
+// Programs that take no locks, such as rustic, must not write meanwhile. If a snapshot or index of such a program appears
+// while packs are copied, nothing is removed, and the error wraps ErrPlanOutdated; that is a safety net, no substitute.
 func (r *Repo) Prune(ctx context.Context, p *PrunePlan) error {
 	if p.Empty() {
 		return nil
@@ -55,6 +56,9 @@ func (r *Repo) prune(ctx context.Context, lock *heldLock, p *PrunePlan) error {
 	if err := w.flush(ctx); err != nil {
 		return err
 	}
+	if err := r.undisturbed(ctx, l, w.saved); err != nil {
+		return err
+	}
 	if err := r.removeAll(ctx, lock, backend.Index, p.indexes); err != nil {
 		return err
 	}
@@ -67,12 +71,40 @@ func (r *Repo) prune(ctx context.Context, lock *heldLock, p *PrunePlan) error {
 	return r.removeAll(ctx, lock, backend.Pack, packs)
 }
 
+// undisturbed returns an error if there are snapshots or indexes besides those listed and saved: a program that takes no
+// locks wrote while packs were copied, and may rely on what is to be removed.
+func (r *Repo) undisturbed(ctx context.Context, l listing, saved []ID) error {
+	snapshots, err := r.names(ctx, backend.Snapshot)
+	if err != nil {
+		return err
+	}
+	indexes, err := r.names(ctx, backend.Index)
+	if err != nil {
+		return err
+	}
+	for _, id := range saved {
+		delete(indexes, id)
+	}
+	for id := range snapshots {
+		if _, ok := l.snapshots[id]; !ok {
+			return fmt.Errorf("%w: snapshot %s was added, so nothing was removed", ErrPlanOutdated, id.Short())
+		}
+	}
+	for id := range indexes {
+		if _, ok := l.indexes[id]; !ok {
+			return fmt.Errorf("%w: index %s was added, so nothing was removed", ErrPlanOutdated, id.Short())
+		}
+	}
+	return nil
+}
+
 // indexWriter stores packs in as few index files as may be.
 type indexWriter struct {
 	r     *Repo
 	lock  *heldLock
 	packs []index.Pack
 	blobs int
+	saved []ID
 }
 
 func (w *indexWriter) add(ctx context.Context, p index.Pack) error {
@@ -93,9 +125,11 @@ func (w *indexWriter) flush(ctx context.Context) error {
 	if err := w.lock.held(ctx); err != nil {
 		return err
 	}
-	if _, err := w.r.saveFile(ctx, backend.Index, index.AppendFile(nil, w.packs)); err != nil {
+	id, err := w.r.saveFile(ctx, backend.Index, index.AppendFile(nil, w.packs))
+	if err != nil {
 		return fmt.Errorf("save index: %w", err)
 	}
+	w.saved = append(w.saved, id)
 	w.packs, w.blobs = nil, 0
 	return nil
 }
