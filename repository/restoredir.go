@@ -29,7 +29,8 @@ type RestoreOptions struct {
 
 	Verify  bool // read each file back, and compare the SHA-256 of each of its blobs
 	Sparse  bool // leave holes where files have blocks of zeros
-	NoOwner bool // do not restore user and group; without it they are restored if the process runs as root
+	NoOwner bool // do not restore user and group; without it they are restored if the process runs as root. Files that then
+	// would belong to another than before lose the bits that let them run as their owner or group
 
 	// OnError is told what could not be restored. If it returns nil, RestoreDir goes on; otherwise that is its error. By
 	// default the first error ends it. It is called from several goroutines. A file whose content could not be restored is
@@ -311,16 +312,23 @@ func (x *restorer) entry(p place, n *node) error {
 // attributes sets what the node says, on the entry name: changing the owner clears bits of the mode and capabilities, and who
 // is not root cannot add attributes to what he made read-only.
 func (x *restorer) attributes(p place, n *node, name string) error {
-	if !x.opt.NoOwner && os.Geteuid() == 0 {
-		if err := p.root.Lchown(name, int(n.UID), int(n.GID)); err != nil {
-			return err
+	mode := n.fileMode()
+	if x.opt.NoOwner || os.Geteuid() != 0 {
+		// It is ours now: others must not run as us what was to run as somebody else.
+		if mode.IsRegular() && int(n.UID) != os.Geteuid() {
+			mode &^= fs.ModeSetuid
 		}
+		if mode.IsRegular() && int(n.GID) != os.Getegid() {
+			mode &^= fs.ModeSetgid
+		}
+	} else if err := p.root.Lchown(name, int(n.UID), int(n.GID)); err != nil {
+		return err
 	}
 	if err := writeXattrs(p.dir, name, n.Xattrs); err != nil {
 		return err
 	}
 	if n.Type != typeSymlink {
-		if err := p.root.Chmod(name, n.fileMode()); err != nil {
+		if err := p.root.Chmod(name, mode); err != nil {
 			return err
 		}
 	}
