@@ -240,7 +240,7 @@ func (d *doctor) load(ctx context.Context, id ID) ([]byte, []*node, error) {
 	var text []byte
 	var err error
 	for loc := range d.ix.Lookup(pack.Tree, id) {
-		if _, ok := d.packs[loc.Pack]; !ok {
+		if size, ok := d.packs[loc.Pack]; !ok || int64(loc.Offset)+int64(loc.Length) > size {
 			continue
 		}
 		var cerr error
