@@ -70,8 +70,8 @@ func checkDocument(d *Document) error {
 	return nil
 }
 
-// add appends a document.
-func (b *batch) add(d *Document, hash uint64) error {
+// add appends a document, addressed to the given name.
+func (b *batch) add(d *Document, hash uint64, to string) error {
 	it := item{index: d.Index, id: d.ID, routing: d.Routing, deleted: d.Deleted, start: len(b.body)}
 	body := b.body
 	if d.Deleted {
@@ -79,7 +79,7 @@ func (b *batch) add(d *Document, hash uint64) error {
 	} else {
 		body = append(body, `{"index":{"_index":`...)
 	}
-	body = layout.AppendString(body, d.Index)
+	body = layout.AppendString(body, to)
 	body = append(body, `,"_id":`...)
 	body = layout.AppendString(body, d.ID)
 	if d.Routing != "" {
@@ -113,6 +113,9 @@ type sender struct {
 	once  *elastic.Client // does not retry: what an attempt may have left behind must be known here
 	o     *Options
 	fresh bool // the index is new: nothing may exist already
+	// alias, if not empty, is what all documents are addressed to. It must be an alias: a request that is still on its way when
+	// the index is deleted again would otherwise make an index anew, with whatever is in it.
+	alias string
 	rej   *rejections
 
 	documents, bytes, retried, rejected atomic.Int64
@@ -186,8 +189,12 @@ func (s *sender) attempt(ctx context.Context, b *batch, items []*item, body []by
 	sent := 0
 	// A transport may send again by itself after a broken connection. That must be known: the first one may have been done.
 	tctx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent++ }})
+	query := url.Values{"pipeline": {"_none"}}
+	if s.alias != "" {
+		query.Set("require_alias", "true")
+	}
 	res, err := s.once.Do(tctx, elastic.Request{
-		Method: "POST", Path: "/_bulk", Query: url.Values{"pipeline": {"_none"}},
+		Method: "POST", Path: "/_bulk", Query: query,
 		Body: body, ContentType: "application/x-ndjson", Once: true,
 	})
 	if sent > 1 {

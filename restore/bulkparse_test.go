@@ -100,7 +100,7 @@ func BenchmarkEncode(b *testing.B) {
 		if i%5000 == 0 {
 			batch.reset()
 		}
-		if err := batch.add(&d, uint64(i)); err != nil {
+		if err := batch.add(&d, uint64(i), d.Index); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -141,7 +141,11 @@ func (s *sender) put(ctx context.Context, lanes []*lane, d *Document) error {
 			return err
 		}
 	}
-	return l.fill.add(d, h)
+	to := d.Index
+	if s.alias != "" {
+		to = s.alias
+	}
+	return l.fill.add(d, h, to)
 }
 
 var errStopped = errors.New("loading has stopped")

@@ -47,7 +47,7 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 func (p *Plan) restore(ctx context.Context, x *PlannedIndex, r *Result, t *tracker) error {
 	switch x.Action {
 	case "merge":
-		_, err := p.load(ctx, x, x.To, false, r, t)
+		_, err := p.load(ctx, x, x.To, "", r, t)
 		if err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func (p *Plan) build(ctx context.Context, x *PlannedIndex, name string, r *Resul
 	if err != nil {
 		return ix, fmt.Errorf("create: %w", err)
 	}
-	s, err := p.load(ctx, x, name, true, r, t)
+	s, err := p.load(ctx, x, name, ix.mark, r, t)
 	if err != nil {
 		return ix, err
 	}
@@ -145,9 +145,11 @@ func (p *Plan) create(ctx context.Context, x *PlannedIndex, name string) (*made,
 	return ix, nil
 }
 
-// load sends all shards of an index. Everything is acknowledged when it returns nil.
-func (p *Plan) load(ctx context.Context, x *PlannedIndex, name string, fresh bool, r *Result, t *tracker) (*sender, error) {
-	s := newSender(p.es, &p.o, fresh)
+// load sends all shards of an index. Everything is acknowledged when it returns nil. mark is the alias of an index that this run
+// made, empty for one that existed.
+func (p *Plan) load(ctx context.Context, x *PlannedIndex, name, mark string, r *Result, t *tracker) (*sender, error) {
+	s := newSender(p.es, &p.o, mark != "")
+	s.alias = mark
 	s.progress = func(_ string, docs, bytes int64) { t.docs(x.To, docs, bytes) }
 	var sources []iter.Seq2[Document, error]
 	var docs int64

@@ -1,12 +1,14 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -394,4 +396,34 @@ func TestPlanReadsOnlyBackups(t *testing.T) {
 	require.ErrorContains(t, err, "manifest.json")
 	_, err = NewPlan(t.Context(), plainBackup(t).fs, cluster(t), &Options{Conflict: "maybe"})
 	require.ErrorContains(t, err, `conflict mode "maybe"`)
+}
+
+// A bulk request that the server still works on when the unfinished index is deleted must not make an index anew.
+func TestLateRequestLeavesNoIndex(t *testing.T) {
+	es := cluster(t)
+	var late [][]byte
+	var query string
+	var mu sync.Mutex
+	via := &between{es: es, fn: func(_ int, r *http.Request, body []byte, do func() (*http.Response, error)) (*http.Response, error) {
+		if r.URL.Path != "/_bulk" {
+			return do()
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		late, query = append(late, body), r.URL.RawQuery
+		return status(400, `{"error":{"type":"boom","reason":"boom"}}`), nil
+	}}
+	_, err := runPlan(t.Context(), plainBackup(t), via, fast(Options{}))
+	require.ErrorContains(t, err, "was deleted again")
+	require.NotEmpty(t, late)
+	for _, body := range late {
+		r, err := http.NewRequestWithContext(t.Context(), "POST", "/_bulk?"+query, bytes.NewReader(body))
+		require.NoError(t, err)
+		r.Header.Set("Content-Type", "application/x-ndjson")
+		res, err := es.Perform(r)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+	}
+	require.False(t, exists(t, es, "t-one"))
+	require.Empty(t, call(t, es, "GET", "/*?expand_wildcards=all", ""))
 }
