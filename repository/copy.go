@@ -176,7 +176,7 @@ func (c *copier) trees(ctx context.Context, root ID) error {
 			break
 		}
 		for _, n := range nodes {
-			if n.Type == typeDir {
+			if n.Subtree != nil {
 				todo = append(todo, *n.Subtree)
 			}
 			for _, id := range n.Content {

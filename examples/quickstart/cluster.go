@@ -37,13 +37,26 @@ func redacted(raw string) string {
 func (d *demo) cleanup(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
-	var errs []error
-	for _, name := range d.created {
-		if err := d.drop(ctx, []string{name}); err != nil && !errors.Is(err, errNotFound) {
-			errs = append(errs, err)
+	// A request that was cut off may still be at work on the server, and make an index anew: all must be found gone.
+	for {
+		gone := true
+		for _, name := range d.created {
+			switch err := d.drop(ctx, []string{name}); {
+			case err == nil:
+				gone = false
+			case !errors.Is(err, errNotFound):
+				return err
+			}
+		}
+		if gone {
+			return nil
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
-	return errors.Join(errs...)
 }
 
 func (d *demo) create(ctx context.Context, name, body string) error {
