@@ -247,7 +247,7 @@ func (r *Repo) Forget(ctx context.Context, p *ForgetPlan) error {
 	if p.Removes() == 0 {
 		return nil
 	}
-	if err := r.exclusively(ctx, func(ctx context.Context, lock *heldLock) error { return r.forget(ctx, lock, p) }); err != nil {
+	if err := r.locked(ctx, true, func(ctx context.Context, lock *heldLock) error { return r.forget(ctx, lock, p) }); err != nil {
 		return fmt.Errorf("forget: %w", err)
 	}
 	return nil
@@ -274,27 +274,6 @@ func (r *Repo) forget(ctx context.Context, lock *heldLock, p *ForgetPlan) error 
 		}
 	}
 	return r.removeAll(ctx, lock, backend.Snapshot, ids)
-}
-
-// exclusively calls fn while it holds an exclusive lock. The context that fn gets ends if the lock is lost.
-func (r *Repo) exclusively(ctx context.Context, fn func(context.Context, *heldLock) error) error {
-	if r.opt.NoLock {
-		return fmt.Errorf("repository was opened without locks, for reading: %w", fs.ErrPermission)
-	}
-	lctx, lock, err := r.lock(ctx, true)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err := lock.release(ctx); err != nil {
-			r.opt.Logger.Warn("lock could not be removed", "error", err)
-		}
-	}()
-	err = fn(lctx, lock)
-	if cause := context.Cause(lctx); err != nil && cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w (%w)", cause, err)
-	}
-	return err
 }
 
 // names gives the stored files of a type, with their sizes.

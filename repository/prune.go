@@ -23,7 +23,7 @@ func (r *Repo) Prune(ctx context.Context, p *PrunePlan) error {
 	if p.Empty() {
 		return nil
 	}
-	if err := r.exclusively(ctx, func(ctx context.Context, lock *heldLock) error { return r.prune(ctx, lock, p) }); err != nil {
+	if err := r.locked(ctx, true, func(ctx context.Context, lock *heldLock) error { return r.prune(ctx, lock, p) }); err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
 	return nil

@@ -71,7 +71,7 @@ func (r *Repo) Tag(ctx context.Context, c TagChange, o *TagOptions) (done []Reta
 		if opt.DryRun {
 			done, err = r.planTags(ctx, c, opt)
 		} else {
-			err = r.exclusively(ctx, func(ctx context.Context, lock *heldLock) (err error) {
+			err = r.locked(ctx, true, func(ctx context.Context, lock *heldLock) (err error) {
 				done, err = r.tag(ctx, lock, c, opt)
 				return err
 			})
