@@ -32,15 +32,12 @@ func aliasOf(m map[string]any) map[string]any {
 func (h *Handler) getAlias(r *request, target, names string) (*reply, *esError) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	list, e := h.expand(r, target, "open,closed,hidden")
+	list, e := h.described(r, target, "open,closed,hidden")
 	if e != nil {
 		return nil, e
 	}
 	out := obj{}
 	for _, ix := range list {
-		if e := ix.blocked("metadata"); e != nil {
-			return nil, e
-		}
 		as := map[string]any{}
 		for a, v := range ix.aliases {
 			if names == "" || matchAny(names, a) {

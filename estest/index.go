@@ -281,18 +281,29 @@ func bodyObject(b []byte) (map[string]any, *esError) {
 	return m, nil
 }
 
+// described is expand for requests that read what is said of indices, which a block may forbid.
+func (h *Handler) described(r *request, target, states string) ([]*index, *esError) {
+	list, e := h.expand(r, target, states)
+	if e != nil {
+		return nil, e
+	}
+	for _, ix := range list {
+		if e := ix.blocked("metadata"); e != nil {
+			return nil, e
+		}
+	}
+	return list, nil
+}
+
 func (h *Handler) getIndex(r *request, target string) (*reply, *esError) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	list, e := h.expand(r, target, "open")
+	list, e := h.described(r, target, "open")
 	if e != nil {
 		return nil, e
 	}
 	out := obj{}
 	for _, ix := range list {
-		if e := ix.blocked("metadata"); e != nil {
-			return nil, e
-		}
 		out = append(out, ix.name, obj{"aliases", anyMap(ix.aliases), "mappings", clone(ix.mapping), "settings", ix.showSettings(r.flag("flat_settings"))})
 	}
 	return &reply{status: 200, v: out}, nil

@@ -153,15 +153,12 @@ func (ix *index) showSettings(flat bool) any {
 func (h *Handler) getSettings(r *request, target, names string) (*reply, *esError) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	list, e := h.expand(r, target, "open")
+	list, e := h.described(r, target, "open")
 	if e != nil {
 		return nil, e
 	}
 	out := obj{}
 	for _, ix := range list {
-		if e := ix.blocked("metadata"); e != nil {
-			return nil, e
-		}
 		show := *ix
 		if names != "" {
 			show.settings = map[string]any{}

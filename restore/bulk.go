@@ -155,7 +155,8 @@ func (s *sender) items(ctx context.Context, b *batch, items []*item, body []byte
 			if cause != nil {
 				return fmt.Errorf("index %s: %w", items[0].index, cause)
 			}
-			return s.refuse(b, left)
+			s.refuse(b, left)
+			return nil
 		}
 		s.retried.Add(int64(len(left)))
 		if err := s.once.Sleep(ctx, elastic.Backoff(attempt)); err != nil {
@@ -315,11 +316,10 @@ func (s *sender) reject(b *batch, it *item, status int, typ, reason string) {
 }
 
 // refuse gives up on items that the server kept rejecting for now.
-func (s *sender) refuse(b *batch, left []unanswered) error {
+func (s *sender) refuse(b *batch, left []unanswered) {
 	for _, l := range left {
 		s.reject(b, l.item, l.status, l.typ, fmt.Sprintf("%s (after %d attempts)", l.reason, max(s.o.Retries, 0)+1))
 	}
-	return nil
 }
 
 // split sends a request that was too large in two halves.

@@ -195,9 +195,6 @@ func (p *Plan) finish(ctx context.Context, x *PlannedIndex, ix *made) error {
 	var actions []any
 	for alias, def := range x.make.aliases {
 		add := map[string]any{}
-		if err := json.Unmarshal(def, &struct{}{}); err != nil {
-			return fmt.Errorf("alias %s: %w", alias, err)
-		}
 		var fields map[string]json.RawMessage
 		if err := json.Unmarshal(def, &fields); err != nil {
 			return fmt.Errorf("alias %s: %w", alias, err)

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -225,7 +226,7 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 		}
 		return nil, fmt.Errorf("%s %s: %w", r.Method, r.Path, redact(err))
 	}
-	if res.StatusCode < 300 || accepted(r.Accept, res.StatusCode) {
+	if res.StatusCode < 300 || slices.Contains(r.Accept, res.StatusCode) {
 		return res, nil
 	}
 	defer closeBody(res)
@@ -234,15 +235,6 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 		text = nil // the status alone says enough
 	}
 	return nil, newError(r.Method, r.Path, res.StatusCode, text)
-}
-
-func accepted(statuses []int, status int) bool {
-	for _, s := range statuses {
-		if s == status {
-			return true
-		}
-	}
-	return false
 }
 
 // closeBody ends an answer. What is left of a small one is read first, so that the connection can be used again.
