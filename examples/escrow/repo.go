@@ -63,7 +63,7 @@ func (a *app) withBackend(ctx context.Context, fn func(backend.Backend, reposito
 	var mux backend.Mux
 	mux.Handle("local", local.Opener)
 	mux.Handle("mem", mem.NewOpener())
-	b, err := mux.Open(ctx, a.repoURL)
+	b, err := mux.Open(ctx, a.repoURL, nil)
 	if err != nil {
 		return err
 	}

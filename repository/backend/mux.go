@@ -9,8 +9,8 @@ import (
 )
 
 // Opener opens the Backend at location: what follows the scheme's colon in a URL, unparsed. It does not create
-// anything, and need not find anything there: Save creates what it needs.
-type Opener func(ctx context.Context, location string) (Backend, error)
+// anything, and need not find anything there: Save creates what it needs. s may be nil.
+type Opener func(ctx context.Context, location string, s *Settings) (Backend, error)
 
 // Mux opens backends by URL. Its zero value is ready to use. Handle must not be called concurrently with Open.
 type Mux struct {
@@ -27,8 +27,9 @@ func (m *Mux) Handle(scheme string, o Opener) {
 }
 
 // Open opens the backend that url names: "scheme:location", or a plain path, which is a location for the
-// scheme "local". A path that contains a colon needs the "local:" written out, unless a slash or a dot begins it.
-func (m *Mux) Open(ctx context.Context, url string) (Backend, error) {
+// scheme "local". A path that contains a colon needs the "local:" written out, unless a slash or a dot begins it. The
+// driver reads its credentials from s, which may be nil.
+func (m *Mux) Open(ctx context.Context, url string, s *Settings) (Backend, error) {
 	scheme, location, found := strings.Cut(url, ":")
 	if !found || strings.HasPrefix(url, "/") || strings.HasPrefix(url, ".") {
 		scheme, location = "local", url
@@ -41,5 +42,5 @@ func (m *Mux) Open(ctx context.Context, url string) (Backend, error) {
 		return nil, fmt.Errorf("open repository: unknown scheme %q (known: %s)", scheme,
 			strings.Join(slices.Sorted(maps.Keys(m.openers)), ", "))
 	}
-	return o(ctx, location)
+	return o(ctx, location, s)
 }

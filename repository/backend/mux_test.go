@@ -14,11 +14,11 @@ import (
 
 func TestMux(t *testing.T) {
 	var m backend.Mux
-	_, err := m.Open(t.Context(), "s3:bucket")
+	_, err := m.Open(t.Context(), "s3:bucket", nil)
 	require.ErrorContains(t, err, `unknown scheme "s3"`)
 
 	opened := func(scheme string) backend.Opener {
-		return func(_ context.Context, location string) (backend.Backend, error) {
+		return func(_ context.Context, location string, _ *backend.Settings) (backend.Backend, error) {
 			return nil, fmt.Errorf("%s|%s", scheme, location)
 		}
 	}
@@ -35,14 +35,14 @@ func TestMux(t *testing.T) {
 		"rest:http://host:8000/": "rest|http://host:8000/",
 		"rest:":                  "rest|",
 	} {
-		_, err := m.Open(t.Context(), url)
+		_, err := m.Open(t.Context(), url, nil)
 		require.EqualError(t, err, want, url)
 	}
 	for _, url := range []string{"", "local:"} {
-		_, err := m.Open(t.Context(), url)
+		_, err := m.Open(t.Context(), url, nil)
 		require.ErrorContains(t, err, "empty location")
 	}
-	_, err = m.Open(t.Context(), "ftp:user:secret@host")
+	_, err = m.Open(t.Context(), "ftp:user:secret@host", nil)
 	require.ErrorContains(t, err, "known: local, rest")
 	require.NotContains(t, err.Error(), "secret")
 }
@@ -68,7 +68,7 @@ func ExampleMux() {
 	ctx := context.Background()
 	var m backend.Mux
 	m.Handle("mem", mem.NewOpener())
-	b, err := m.Open(ctx, "mem:example")
+	b, err := m.Open(ctx, "mem:example", nil)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -124,6 +124,9 @@ func launch(ctx context.Context, dir string, v Version, inst installation, o Opt
 			"path.logs":      filepath.Join(dir, name, "logs"),
 			"path.repo":      filepath.Join(dir, "snapshots"),
 			"cluster.routing.allocation.disk.threshold_enabled": "false",
+			// The breaker that looks at the heap expects G1, which it tells to collect. The serial collector, which is quicker to start,
+			// lets garbage fill the heap until something is allocated: when all requests are refused, nothing is.
+			"indices.breaker.total.use_real_memory": "false",
 		}
 		if nodes == 1 {
 			settings["discovery.type"] = "single-node"

@@ -62,7 +62,7 @@ func New(path string) (*Backend, error) {
 }
 
 // Opener is the [backend.Opener] of directories, for the scheme "local": the location is the path.
-func Opener(ctx context.Context, location string) (backend.Backend, error) {
+func Opener(ctx context.Context, location string, _ *backend.Settings) (backend.Backend, error) {
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("open directory %s: %w", location, context.Cause(ctx))
 	}

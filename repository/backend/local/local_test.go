@@ -112,7 +112,7 @@ func TestPathIsAFile(t *testing.T) {
 	_, err := local.New(file)
 	require.ErrorIs(t, err, syscall.ENOTDIR)
 	require.ErrorContains(t, err, file)
-	_, err = local.Opener(t.Context(), file)
+	_, err = local.Opener(t.Context(), file, nil)
 	require.ErrorIs(t, err, syscall.ENOTDIR)
 
 	// Also when it became one after New.
@@ -249,16 +249,16 @@ func TestOpener(t *testing.T) {
 	m.Handle("local", local.Opener)
 	dir := t.TempDir()
 	for _, url := range []string{dir, "local:" + dir} {
-		b, err := m.Open(t.Context(), url)
+		b, err := m.Open(t.Context(), url, nil)
 		require.NoError(t, err)
 		require.Equal(t, dir, b.(*local.Backend).Path())
 	}
-	_, err := local.Opener(t.Context(), "")
+	_, err := local.Opener(t.Context(), "", nil)
 	require.ErrorContains(t, err, "empty path")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cause := errors.New("enough")
 	cancel(cause)
-	_, err = local.Opener(ctx, dir)
+	_, err = local.Opener(ctx, dir, nil)
 	require.ErrorIs(t, err, cause)
 }
 

@@ -6,7 +6,7 @@
 //
 //	var m backend.Mux
 //	m.Handle("mem", mem.NewOpener())
-//	a, err := m.Open(ctx, "mem:one") // and once more: the same files
+//	a, err := m.Open(ctx, "mem:one", nil) // and once more: the same files
 package mem
 
 import (
@@ -48,7 +48,7 @@ func newStore() *store { return &store{files: map[backend.Handle][]byte{}} }
 func NewOpener() backend.Opener {
 	var mu sync.Mutex
 	stores := map[string]*store{}
-	return func(ctx context.Context, location string) (backend.Backend, error) {
+	return func(ctx context.Context, location string, _ *backend.Settings) (backend.Backend, error) {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("open mem:%s: %w", location, context.Cause(ctx))
 		}

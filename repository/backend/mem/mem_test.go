@@ -22,7 +22,7 @@ func TestOpener(t *testing.T) {
 	var m, other backend.Mux
 	m.Handle("mem", mem.NewOpener())
 	other.Handle("mem", mem.NewOpener())
-	a, err := m.Open(ctx, "mem:name")
+	a, err := m.Open(ctx, "mem:name", nil)
 	require.NoError(t, err)
 	require.NoError(t, a.Save(ctx, config, strings.NewReader("x"), 1))
 	require.NoError(t, a.Close())
@@ -30,15 +30,15 @@ func TestOpener(t *testing.T) {
 	_, err = a.Stat(ctx, config)
 	require.ErrorIs(t, err, fs.ErrClosed)
 
-	b, err := m.Open(ctx, "mem:name")
+	b, err := m.Open(ctx, "mem:name", nil)
 	require.NoError(t, err)
 	fi, err := b.Stat(ctx, config)
 	require.NoError(t, err)
 	require.Equal(t, int64(1), fi.Size)
 
 	for _, open := range []func() (backend.Backend, error){
-		func() (backend.Backend, error) { return m.Open(ctx, "mem:") },
-		func() (backend.Backend, error) { return other.Open(ctx, "mem:name") },
+		func() (backend.Backend, error) { return m.Open(ctx, "mem:", nil) },
+		func() (backend.Backend, error) { return other.Open(ctx, "mem:name", nil) },
 	} {
 		b, err := open()
 		require.NoError(t, err)
