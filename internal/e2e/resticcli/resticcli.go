@@ -1,4 +1,4 @@
-// Package resticcli runs the restic program on local repositories: the judge of what package repository writes.
+// Package resticcli runs the restic program on repositories: the judge of what package repository writes.
 package resticcli
 
 import (
@@ -18,14 +18,15 @@ import (
 
 // CLI runs restic on one repository.
 type CLI struct {
-	Repo string // its directory
+	Repo string   // its directory or URL
+	Env  []string // more of restic's environment, such as credentials
 
 	program  string
 	password string
 	cache    string
 }
 
-// New returns a CLI for the repository in the directory, or ends the test as package need says.
+// New returns a CLI for the repository at that place, or ends the test as package need says.
 func New(t testing.TB, repo, password string) *CLI {
 	t.Helper()
 	return &CLI{
@@ -41,14 +42,14 @@ func (c *CLI) Command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), c.program, args...)
 	// Nothing of the environment that this test runs in may decide what restic does.
-	cmd.Env = []string{
+	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),
 		"HOME=" + c.cache,
 		"RESTIC_REPOSITORY=" + c.Repo,
 		"RESTIC_PASSWORD=" + c.password,
 		"RESTIC_CACHE_DIR=" + filepath.Join(c.cache, "cache"),
 		"TMPDIR=" + c.cache,
-	}
+	}, c.Env...)
 	return cmd
 }
 

@@ -1,0 +1,7 @@
+module github.com/escrow-backup/escrow/repository/backend/b2
+
+go 1.26.0
+
+replace github.com/escrow-backup/escrow => ../../..
+
+replace github.com/escrow-backup/escrow/repository/backend/s3 => ../s3
