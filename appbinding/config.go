@@ -18,6 +18,8 @@ import (
 	"github.com/elastic/go-elasticsearch/v8"
 )
 
+const redacted = "[redacted]"
+
 // Config is how to reach a cluster, for programs that have no AppBinding. It redacts itself when printed, logged or
 // marshalled.
 type Config struct {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/elastic/go-elasticsearch/v8"
+
+	"github.com/escrow-backup/escrow/secret"
 )
 
 // defaultPort is that of Elasticsearch.
@@ -22,7 +24,7 @@ const defaultNamespace = "default"
 
 // Connect returns a client of the cluster that b describes, with the secrets that b names taken from s, which may be nil
 // if it names none. See [Config.Connect] for what the client does. Errors name b and the field they come from.
-func (b *AppBinding) Connect(ctx context.Context, s Secrets, o *ConnectOptions) (*elasticsearch.Client, error) {
+func (b *AppBinding) Connect(ctx context.Context, s secret.Source, o *ConnectOptions) (*elasticsearch.Client, error) {
 	c, err := b.Config(ctx, s)
 	if err != nil {
 		return nil, err
@@ -35,7 +37,7 @@ func (b *AppBinding) Connect(ctx context.Context, s Secrets, o *ConnectOptions) 
 }
 
 // Config puts together what b and the secrets that it names say.
-func (b *AppBinding) Config(ctx context.Context, s Secrets) (Config, error) {
+func (b *AppBinding) Config(ctx context.Context, s secret.Source) (Config, error) {
 	if err := b.Validate(); err != nil {
 		return Config{}, err
 	}
@@ -65,7 +67,7 @@ func (b *AppBinding) Config(ctx context.Context, s Secrets) (Config, error) {
 	if b.Spec.Secret == nil && len(b.Spec.SecretTransforms) == 0 {
 		return c, nil
 	}
-	d := SecretData{}
+	d := secret.Data{}
 	if b.Spec.Secret != nil {
 		from, err := b.secret(ctx, s, b.Spec.Secret)
 		if err != nil {
@@ -110,7 +112,7 @@ func (b *AppBinding) url() string {
 	return u.String()
 }
 
-func (b *AppBinding) secret(ctx context.Context, s Secrets, r *SecretReference) (SecretData, error) {
+func (b *AppBinding) secret(ctx context.Context, s secret.Source, r *SecretReference) (secret.Data, error) {
 	if s == nil {
 		return nil, fmt.Errorf("secret %s: no secrets were given to look in", r.Name)
 	}
@@ -118,7 +120,7 @@ func (b *AppBinding) secret(ctx context.Context, s Secrets, r *SecretReference) 
 }
 
 // transform applies a valid step to d.
-func (b *AppBinding) transform(ctx context.Context, s Secrets, d SecretData, t SecretTransform) error {
+func (b *AppBinding) transform(ctx context.Context, s secret.Source, d secret.Data, t SecretTransform) error {
 	switch {
 	case t.RenameKey != nil:
 		if v, ok := d[t.RenameKey.From]; ok {
@@ -143,7 +145,7 @@ func (b *AppBinding) transform(ctx context.Context, s Secrets, d SecretData, t S
 }
 
 // credentials takes the best that d has.
-func (c *Config) credentials(d SecretData) error {
+func (c *Config) credentials(d secret.Data) error {
 	if v, ok := d["apiKey"]; ok {
 		if strings.TrimSpace(string(v)) == "" {
 			return errors.New("key apiKey is empty")

@@ -27,6 +27,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/appbinding"
+	"github.com/escrow-backup/escrow/secret"
 )
 
 // authority signs certificates.
@@ -114,7 +115,7 @@ func binding(url string) *appbinding.AppBinding {
 
 var waiting = &appbinding.ConnectOptions{WaitTimeout: 20 * time.Second}
 
-const secret = "s3cr3t"
+const hidden = "s3cr3t"
 
 func ref(name string) *appbinding.SecretReference { return &appbinding.SecretReference{Name: name} }
 
@@ -123,23 +124,23 @@ func str(s string) *string { return &s }
 func TestCredentials(t *testing.T) {
 	s := newServer(t)
 	basic := func(v string) string { return "Basic " + base64.StdEncoding.EncodeToString([]byte(v)) }
-	encoded := base64.StdEncoding.EncodeToString([]byte("id:" + secret))
+	encoded := base64.StdEncoding.EncodeToString([]byte("id:" + hidden))
 	for name, c := range map[string]struct {
-		data       appbinding.SecretData
+		data       secret.Data
 		transforms []appbinding.SecretTransform
 		want, err  string
 	}{
-		"basic":         {data: appbinding.SecretData{"username": []byte("u"), "password": []byte(secret)}, want: basic("u:" + secret)},
-		"admin":         {data: appbinding.SecretData{"ADMIN_USERNAME": []byte("a"), "ADMIN_PASSWORD": []byte(secret)}, want: basic("a:" + secret)},
-		"api key":       {data: appbinding.SecretData{"apiKey": []byte(encoded + "\n"), "username": []byte("u")}, want: "APIKey " + encoded},
-		"raw api key":   {data: appbinding.SecretData{"apiKey": []byte("id:" + secret)}, want: "APIKey " + encoded},
+		"basic":         {data: secret.Data{"username": []byte("u"), "password": []byte(hidden)}, want: basic("u:" + hidden)},
+		"admin":         {data: secret.Data{"ADMIN_USERNAME": []byte("a"), "ADMIN_PASSWORD": []byte(hidden)}, want: basic("a:" + hidden)},
+		"api key":       {data: secret.Data{"apiKey": []byte(encoded + "\n"), "username": []byte("u")}, want: "APIKey " + encoded},
+		"raw api key":   {data: secret.Data{"apiKey": []byte("id:" + hidden)}, want: "APIKey " + encoded},
 		"none":          {want: ""},
-		"no password":   {data: appbinding.SecretData{"username": []byte(secret)}, err: "spec.secret: has the key username, but not password"},
-		"no username":   {data: appbinding.SecretData{"password": []byte(secret)}, err: "spec.secret: has the key password, but not username"},
-		"no keys":       {data: appbinding.SecretData{"pass": []byte(secret)}, err: "spec.secret: has none of the keys"},
-		"empty api key": {data: appbinding.SecretData{"apiKey": []byte(" ")}, err: "spec.secret: key apiKey is empty"},
+		"no password":   {data: secret.Data{"username": []byte(hidden)}, err: "spec.secret: has the key username, but not password"},
+		"no username":   {data: secret.Data{"password": []byte(hidden)}, err: "spec.secret: has the key password, but not username"},
+		"no keys":       {data: secret.Data{"pass": []byte(hidden)}, err: "spec.secret: has none of the keys"},
+		"empty api key": {data: secret.Data{"apiKey": []byte(" ")}, err: "spec.secret: key apiKey is empty"},
 		"all transforms": {
-			data: appbinding.SecretData{"user": []byte("old"), "apiKey": []byte("id:no")},
+			data: secret.Data{"user": []byte("old"), "apiKey": []byte("id:no")},
 			transforms: []appbinding.SecretTransform{
 				{RenameKey: &appbinding.RenameKeyTransform{From: "user", To: "username"}},
 				{RenameKey: &appbinding.RenameKeyTransform{From: "absent", To: "username"}},
@@ -147,24 +148,24 @@ func TestCredentials(t *testing.T) {
 				{AddKeysFrom: &appbinding.AddKeysFromTransform{SecretRef: ref("more")}},
 				{RemoveKey: &appbinding.RemoveKeyTransform{Key: "apiKey"}},
 			},
-			want: basic("old:" + secret),
+			want: basic("old:" + hidden),
 		},
 		"string value wins": {
 			transforms: []appbinding.SecretTransform{
 				{AddKey: &appbinding.AddKeyTransform{Key: "username", Value: []byte("u")}},
-				{AddKey: &appbinding.AddKeyTransform{Key: "password", Value: []byte("no"), StringValue: str(secret)}},
+				{AddKey: &appbinding.AddKeyTransform{Key: "password", Value: []byte("no"), StringValue: str(hidden)}},
 			},
-			want: basic("u:" + secret),
+			want: basic("u:" + hidden),
 		},
 		"missing addition": {
-			data:       appbinding.SecretData{"username": []byte("u")},
+			data:       secret.Data{"username": []byte("u")},
 			transforms: []appbinding.SecretTransform{{AddKeysFrom: &appbinding.AddKeysFromTransform{SecretRef: ref("absent")}}},
 			err:        "spec.secretTransforms[0]: secret prod/absent: file does not exist",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := binding(s.URL)
-			secrets := appbinding.SecretsMap{"prod/more": {"password": []byte(secret)}}
+			secrets := secret.Map{"prod/more": {"password": []byte(hidden)}}
 			if c.data != nil {
 				b.Spec.Secret = ref("auth")
 				secrets["prod/auth"] = c.data
@@ -173,7 +174,7 @@ func TestCredentials(t *testing.T) {
 			_, err := b.Connect(t.Context(), secrets, waiting)
 			if c.err != "" {
 				require.ErrorContains(t, err, "appbinding prod/es: "+c.err)
-				require.NotContains(t, err.Error(), secret)
+				require.NotContains(t, err.Error(), hidden)
 				return
 			}
 			require.NoError(t, err)
@@ -186,7 +187,7 @@ func TestCredentials(t *testing.T) {
 	b.Spec.Secret = ref("auth")
 	_, err := b.Connect(t.Context(), nil, nil)
 	require.ErrorContains(t, err, "no secrets were given")
-	_, err = b.Connect(t.Context(), appbinding.SecretsMap{}, nil)
+	_, err = b.Connect(t.Context(), secret.Map{}, nil)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
@@ -198,7 +199,7 @@ func TestTLS(t *testing.T) {
 	mutual := newTLSServer(t, ca, "localhost", other, ip)
 	cert, key := other.sign(t, "client")
 	strange, strangeKey := ca.sign(t, "client")
-	secrets := appbinding.SecretsMap{
+	secrets := secret.Map{
 		"prod/ca":      {"ca.crt": ca.pem},
 		"prod/wrong":   {"ca.crt": other.pem},
 		"prod/client":  {"ca.crt": ca.pem, "tls.crt": cert, "tls.key": key},
@@ -316,45 +317,45 @@ func TestAddress(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "/prefix/?a=b", s.last.Load().URL.RequestURI())
 
-	u := "http://u:" + secret + "@" + s.Listener.Addr().String()
+	u := "http://u:" + hidden + "@" + s.Listener.Addr().String()
 	_, err = appbinding.Config{URL: u}.Connect(t.Context(), waiting)
 	require.NoError(t, err)
 	user, password, _ := s.last.Load().BasicAuth()
-	require.Equal(t, "u:"+secret, user+":"+password)
+	require.Equal(t, "u:"+hidden, user+":"+password)
 }
 
 func TestNothingSecretIsPrinted(t *testing.T) {
-	c := appbinding.Config{URL: "https://u:" + secret + "@host:1/x?k=" + secret, Username: "u", Password: secret,
-		APIKey: secret, Key: []byte(secret)}
-	add := appbinding.AddKeyTransform{Key: "k", Value: []byte(secret), StringValue: str(secret)}
+	c := appbinding.Config{URL: "https://u:" + hidden + "@host:1/x?k=" + hidden, Username: "u", Password: hidden,
+		APIKey: hidden, Key: []byte(hidden)}
+	add := appbinding.AddKeyTransform{Key: "k", Value: []byte(hidden), StringValue: str(hidden)}
 	b := binding(c.URL)
 	b.Spec.SecretTransforms = []appbinding.SecretTransform{{AddKey: &add}}
-	for _, v := range []any{c, &c, appbinding.SecretData{"k": []byte(secret)},
-		appbinding.SecretsMap{"a/b": {"k": []byte(secret)}}, add, &add, b} {
+	for _, v := range []any{c, &c, secret.Data{"k": []byte(hidden)},
+		secret.Map{"a/b": {"k": []byte(hidden)}}, add, &add, b} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T"} {
 			out := fmt.Sprintf(verb, v)
-			require.NotContains(t, out, secret)
-			require.NotContains(t, out, fmt.Sprintf("%x", secret))
+			require.NotContains(t, out, hidden)
+			require.NotContains(t, out, fmt.Sprintf("%x", hidden))
 			require.NotContains(t, out, "115 51") // its bytes in decimal
 		}
 		var buf bytes.Buffer
 		slog.New(slog.NewTextHandler(&buf, nil)).Info("x", "v", v)
 		slog.New(slog.NewJSONHandler(&buf, nil)).Info("x", "v", v)
-		require.NotContains(t, buf.String(), secret)
-		require.NotContains(t, buf.String(), base64.StdEncoding.EncodeToString([]byte(secret)))
+		require.NotContains(t, buf.String(), hidden)
+		require.NotContains(t, buf.String(), base64.StdEncoding.EncodeToString([]byte(hidden)))
 	}
-	for _, v := range []any{c, appbinding.SecretsMap{"a/b": {"k": []byte(secret)}}} {
+	for _, v := range []any{c, secret.Map{"a/b": {"k": []byte(hidden)}}} {
 		out, err := json.Marshal(v)
 		require.NoError(t, err)
-		require.NotContains(t, string(out), secret)
+		require.NotContains(t, string(out), hidden)
 	}
-	for _, u := range []string{"http://u:" + secret + "@", "http://u:" + secret + "%zz@h", "ftp://u:" + secret + "@h", "",
-		"http://h:" + secret} {
+	for _, u := range []string{"http://u:" + hidden + "@", "http://u:" + hidden + "%zz@h", "ftp://u:" + hidden + "@h", "",
+		"http://h:" + hidden} {
 		_, err := appbinding.Config{URL: u}.Connect(t.Context(), nil)
 		require.Error(t, err)
-		require.NotContains(t, err.Error(), secret)
+		require.NotContains(t, err.Error(), hidden)
 		_, err = binding(u).Connect(t.Context(), nil, nil)
 		require.ErrorContains(t, err, "appbinding prod/es: spec.clientConfig.url: ")
-		require.NotContains(t, err.Error(), secret)
+		require.NotContains(t, err.Error(), hidden)
 	}
 }

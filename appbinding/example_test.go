@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/escrow-backup/escrow/appbinding"
+	"github.com/escrow-backup/escrow/secret"
 )
 
 func ExampleAppBinding_Connect() {
@@ -30,7 +31,7 @@ spec:
 		fmt.Println(err)
 		return
 	}
-	secrets := appbinding.SecretsMap{"prod/logs-auth": {"username": []byte("elastic"), "password": []byte("changeme")}}
+	secrets := secret.Map{"prod/logs-auth": {"username": []byte("elastic"), "password": []byte("changeme")}}
 	_, err = b.Connect(context.Background(), secrets, &appbinding.ConnectOptions{WaitTimeout: time.Minute})
 	fmt.Println(b, err)
 	fmt.Println(secrets)

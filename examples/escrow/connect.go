@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/escrow-backup/escrow/appbinding"
+	"github.com/escrow-backup/escrow/secret"
 )
 
 // cluster is how to reach an Elasticsearch.
@@ -92,9 +93,9 @@ func (a *app) connectBinding(ctx context.Context, c *cluster) (*elasticsearch.Cl
 	if err != nil && !a.quiet { // a field of a newer version than this one's
 		a.out.textf("warning: %s: %s\n", c.appBinding, oneLine(err))
 	}
-	var secrets appbinding.Secrets
+	var secrets secret.Source
 	if c.secrets != "" {
-		secrets = appbinding.SecretsDir(c.secrets)
+		secrets = secret.Dir(c.secrets)
 	}
 	return binding.Connect(ctx, secrets, nil)
 }

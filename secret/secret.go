@@ -1,4 +1,8 @@
-package appbinding
+// Package secret finds the secrets that objects name: [Dir] in a mounted directory, [Map] in memory, or an importer's own
+// [Source], such as a client of Kubernetes.
+//
+// What is found, [Data], does not show itself when it is printed, logged or marshalled.
+package secret
 
 import (
 	"context"
@@ -15,38 +19,38 @@ import (
 
 const redacted = "[redacted]"
 
-// SecretData is the content of a secret by key. It redacts itself when printed, logged or marshalled.
-type SecretData map[string][]byte
+// Data is the content of a secret by key. It redacts itself when printed, logged or marshalled.
+type Data map[string][]byte
 
 // Format implements fmt.Formatter for every verb, without the values.
-func (d SecretData) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
+func (d Data) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, d.String()) }
 
 // String gives the keys.
-func (d SecretData) String() string {
+func (d Data) String() string {
 	return redacted + " keys " + strings.Join(slices.Sorted(maps.Keys(d)), ", ")
 }
 
 // GoString implements fmt.GoStringer.
-func (d SecretData) GoString() string { return d.String() }
+func (d Data) GoString() string { return d.String() }
 
 // LogValue implements slog.LogValuer.
-func (d SecretData) LogValue() slog.Value { return slog.StringValue(d.String()) }
+func (d Data) LogValue() slog.Value { return slog.StringValue(d.String()) }
 
 // MarshalJSON implements json.Marshaler.
-func (d SecretData) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+func (d Data) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 
-// Secrets finds secrets. Implementations may be used concurrently.
-type Secrets interface {
+// A Source finds secrets. Implementations may be used concurrently.
+type Source interface {
 	// Secret returns the content of a secret, which the caller does not change. If there is none, the error wraps
 	// fs.ErrNotExist. Errors hold no values.
-	Secret(ctx context.Context, namespace, name string) (SecretData, error)
+	Secret(ctx context.Context, namespace, name string) (Data, error)
 }
 
-// SecretsMap holds secrets in memory, by "namespace/name" or by "name", which stands for every namespace.
-type SecretsMap map[string]SecretData
+// Map holds secrets in memory, by "namespace/name" or by "name", which stands for every namespace.
+type Map map[string]Data
 
-// Secret implements [Secrets].
-func (m SecretsMap) Secret(_ context.Context, namespace, name string) (SecretData, error) {
+// Secret implements [Source].
+func (m Map) Secret(_ context.Context, namespace, name string) (Data, error) {
 	for _, key := range []string{namespace + "/" + name, name} {
 		if d, ok := m[key]; ok {
 			return d, nil
@@ -55,15 +59,15 @@ func (m SecretsMap) Secret(_ context.Context, namespace, name string) (SecretDat
 	return nil, fmt.Errorf("secret %s/%s: %w", namespace, name, fs.ErrNotExist)
 }
 
-// SecretsDir reads secrets from files as Kubernetes mounts them: path/namespace/name/key, or path/name/key. Symbolic
+// Dir reads secrets from files as Kubernetes mounts them: path/namespace/name/key, or path/name/key. Symbolic
 // links are followed within path. A directory without keys is no secret.
-func SecretsDir(path string) Secrets { return secretsDir(path) }
+func Dir(path string) Source { return directory(path) }
 
-type secretsDir string
+type directory string
 
-// Secret implements [Secrets].
-func (dir secretsDir) Secret(ctx context.Context, namespace, name string) (SecretData, error) {
-	fail := func(err error) (SecretData, error) {
+// Secret implements [Source].
+func (dir directory) Secret(ctx context.Context, namespace, name string) (Data, error) {
+	fail := func(err error) (Data, error) {
 		return nil, fmt.Errorf("secret %s/%s in %s: %w", namespace, name, string(dir), err)
 	}
 	if err := errors.Join(element(name), element(namespace)); err != nil || name == "" {
@@ -104,7 +108,7 @@ func element(s string) error {
 // readSecret reads the keys in a directory. Kubernetes replaces all of them at once by pointing the link ..data to
 // another directory: that is opened first, so that keys of two generations never mix, and when it is removed while it
 // is being read, the next one is tried.
-func readSecret(root *os.Root, place string) (d SecretData, err error) {
+func readSecret(root *os.Root, place string) (d Data, err error) {
 	for range 3 {
 		var sub *os.Root
 		if sub, err = root.OpenRoot(place + "/..data"); errors.Is(err, fs.ErrNotExist) {
@@ -125,12 +129,12 @@ func readSecret(root *os.Root, place string) (d SecretData, err error) {
 	return d, err
 }
 
-func readKeys(dir *os.Root) (SecretData, error) {
+func readKeys(dir *os.Root) (Data, error) {
 	entries, err := fs.ReadDir(dir.FS(), ".")
 	if err != nil {
 		return nil, err
 	}
-	d := SecretData{}
+	d := Data{}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), "..") {
 			continue
