@@ -15,16 +15,17 @@ type config struct {
 	Version    uint        `json:"version"`
 	ID         string      `json:"id"`
 	Polynomial chunker.Pol `json:"chunker_polynomial"`
+	AppendOnly bool        `json:"append_only,omitempty"` // rustic's: nothing may be removed
 }
 
-func newConfig() (config, error) {
+func newConfig(version int) (config, error) {
 	p, err := chunker.RandomPolynomial(rand.Reader)
 	if err != nil {
 		return config{}, fmt.Errorf("choose polynomial: %w", err)
 	}
 	var id ID
 	rand.Read(id[:]) // never fails
-	return config{Version: 2, ID: id.String(), Polynomial: p}, nil
+	return config{Version: uint(version), ID: id.String(), Polynomial: p}, nil
 }
 
 // rusticChunker are fields that rustic adds. They change where files are cut, so ignoring them would end deduplication

@@ -1,8 +1,9 @@
 // Package repository reads and writes restic repositories: encrypted, deduplicated snapshots of files, on any
 // [backend.Backend].
 //
-// What it writes, the restic and rustic programs open, check and restore, and what they write it reads. It writes format
-// version 2, and reads versions 1 and 2. The format is described in doc/design.rst of restic.
+// What it writes, the restic and rustic programs open, check and restore, and what they write it reads. It reads and writes
+// format versions 1 and 2; a new repository is of version 2 unless [Options] say otherwise. The format is described in
+// doc/design.rst of restic.
 //
 // # Nouns
 //

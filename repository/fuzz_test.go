@@ -103,7 +103,7 @@ func TestConfigRefusals(t *testing.T) {
 		require.NoError(t, err)
 	}
 	for _, bad := range [][]byte{text("0", ""), text("3", ""), text("2", `,"chunker":"fixed_size"`),
-		text("2", `,"chunk_max_size":1`), text("2", `,"is_hot":true`)} {
+		text("2", `,"chunk_max_size":1`), text("2", `,"is_hot":true`), text("2", `,"append_only":"x"`)} {
 		_, err := decodeConfig(bad)
 		require.Error(t, err, "%s", bad)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/escrow-backup/escrow/repository/backend"
 )
 
-// Init makes a new repository of version 2 in b, with one key, and opens it. If b holds one already, even one that
+// Init makes a new repository in b, with one key, and opens it. If b holds one already, even one that
 // another password opens, the error wraps fs.ErrExist.
 func Init(ctx context.Context, b backend.Backend, pw Password, o *Options) (*Repo, error) {
 	r, err := initialize(ctx, b, pw, o)
@@ -32,7 +32,7 @@ func initialize(ctx context.Context, b backend.Backend, pw Password, o *Options)
 	if err != nil {
 		return nil, err
 	}
-	if r.cfg, err = newConfig(); err != nil {
+	if r.cfg, err = newConfig(opt.Version); err != nil {
 		return nil, err
 	}
 	if o != nil && o.CopyChunker != nil {

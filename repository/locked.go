@@ -12,6 +12,9 @@ func (r *Repo) locked(ctx context.Context, exclusive bool, fn func(context.Conte
 	if r.opt.NoLock {
 		return fmt.Errorf("repository was opened without locks, for reading: %w", fs.ErrPermission)
 	}
+	if exclusive && r.cfg.AppendOnly {
+		return fmt.Errorf("the repository's config says that it is append-only: %w", fs.ErrPermission)
+	}
 	ctx, l, err := r.lock(ctx, exclusive)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 // Options of Init and Open; nil and the zero value work.
 type Options struct {
+	Version     int           // Init only: of the format, 1 or 2; default 2. In version 1 nothing is compressed
 	Compression Compression   // of what Write stores; default: CompressionFastest
 	PackSize    int           // bytes, 4 to 128 MiB; default 16 MiB
 	Concurrency int           // uploads at once; default 2
@@ -68,6 +69,12 @@ func (o *Options) complete() (Options, error) {
 	var c Options
 	if o != nil {
 		c = *o
+	}
+	if c.Version == 0 {
+		c.Version = 2
+	}
+	if c.Version != 1 && c.Version != 2 {
+		return c, fmt.Errorf("options: repository version %d is not supported, 1 and 2 are", c.Version)
 	}
 	if c.PackSize == 0 {
 		c.PackSize = defaultPackSize
