@@ -40,7 +40,10 @@ type job struct {
 	started  time.Time
 	manifest *layout.Manifest
 	names    []string
-	parent   *parent // nil: nothing to reuse
+	streams  []dataStream
+	chosen   []elastic.Chosen // sections
+	kibana   *elastic.Client  // nil if there is none
+	parent   *parent          // nil: nothing to reuse
 	progress *reporter
 	// searches bounds the segments in memory, over all shards: each is read, encoded and stored under one unit.
 	searches *semaphore.Weighted
@@ -68,6 +71,13 @@ func newJob(ctx context.Context, es elastictransport.Interface, o *Options) (*jo
 	j.c = elastic.New(es, &elastic.Options{Retries: j.o.Retries, Logger: j.o.Logger, Sleep: j.o.sleep})
 	j.searches = semaphore.NewWeighted(int64(j.o.Concurrency))
 	j.shards = semaphore.NewWeighted(int64(j.o.Concurrency))
+	if j.o.Kibana != nil {
+		j.kibana = elastic.New(j.o.Kibana, &elastic.Options{Retries: j.o.Retries, Logger: j.o.Logger, Sleep: j.o.sleep})
+	}
+	var err error
+	if j.chosen, err = elastic.Choose(j.o.Sections, j.kibana != nil); err != nil {
+		return nil, err
+	}
 	cluster, err := j.c.Info(ctx)
 	if err != nil {
 		return nil, err
@@ -76,6 +86,9 @@ func newJob(ctx context.Context, es elastictransport.Interface, o *Options) (*jo
 		Indices: []layout.Index{}, Omitted: []layout.Omission{}, Warnings: []string{}}
 	sel, err := selectIndices(ctx, j.c, j.manifest.Selection)
 	if err != nil {
+		return nil, err
+	}
+	if err := j.dataStreams(ctx, sel); err != nil {
 		return nil, err
 	}
 	j.names = sel.names
@@ -119,9 +132,15 @@ type ownError struct{ err error }
 func (e *ownError) Error() string { return e.err.Error() }
 func (e *ownError) Unwrap() error { return e.err }
 
-// run reads all indices into out, and writes the manifest last.
+// run reads sections and indices into out, and writes the manifest last.
 func (j *job) run(ctx context.Context, out output) error {
 	j.progress = newReporter(j.o.Progress, j.started, len(j.names))
+	if err := j.sections(ctx, out); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return err
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(j.o.Concurrency)
 	for _, name := range j.names {

@@ -330,7 +330,7 @@ func TestSelection(t *testing.T) {
 		{in: []string{"*"}, ex: []string{"closed", "b"}, want: []string{"a", "empty"}},
 		{in: []string{".h*"}, want: []string{".hidden"}},
 		{in: []string{"none*"}},
-		{in: []string{"none"}, err: "index none: the cluster has no index or alias of that name"},
+		{in: []string{"none"}, err: "index none: the cluster has no index, data stream or alias of that name"},
 		{err: "cannot be backed up: index closed: it is closed"},
 	} {
 		got, err := names(&Options{Indices: c.in, Exclude: c.ex})
@@ -384,7 +384,7 @@ func TestNoRightToRefreshOrToSeeCheckpoints(t *testing.T) {
 		}}
 		send(t, es, "POST", "/_refresh", "")
 		repo := repositorytest.New(t)
-		res, err := Run(t.Context(), w, repo, nil)
+		res, err := Run(t.Context(), w, repo, &Options{Sections: []string{"none"}})
 		if path == "_refresh" {
 			var o *OmissionError
 			require.ErrorAs(t, err, &o)

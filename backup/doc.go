@@ -16,8 +16,19 @@
 // is read. A shard is read whole when its parent was not sealed, when its index uuid, history, or primary term say that it
 // is not the same shard going on, and when Options.Full asks for it.
 //
+// # Data streams and sections
+//
+// A data stream is backed up with all its backing indices and those of its failure store, as it was when the backup began:
+// an index that a rollover adds later is not in it. What else a cluster holds, such as templates, pipelines and policies, is
+// backed up in sections ([Options.Sections]). A section that the cluster does not have, which it says with status 400, 404
+// or 405 or by its license, is recorded as absent. One that may not be read (403) is an omission, and so is an object in
+// which the server hides a secret (watches with passwords). Objects that the server or a product keeps are recorded like
+// all others; the restore treats them differently.
+//
 // # What is left out
 //
-// Closed indices and data streams cannot be backed up, and are omissions where the selection names or matches them.
-// Indices whose names begin with a dot are taken only where a pattern that begins with a dot matches them.
+// Closed indices cannot be backed up, and are omissions where the selection names or matches them. Indices and data
+// streams whose names begin with a dot are taken only where a pattern that begins with a dot matches them. Of security
+// there are roles, role mappings and users, if asked for; of users the hash of the password only where the index that
+// holds it may be searched. API keys and tokens, the checkpoints of transforms and the history of policies cannot be read.
 package backup

@@ -70,7 +70,7 @@ func TestIndexMadeAnewInTheMiddle(t *testing.T) {
 	}
 }
 
-func TestDataStreamsAreNamedHoweverTheyAreChosen(t *testing.T) {
+func TestDataStreamsAreChosenByAnyOfTheirNames(t *testing.T) {
 	es := estest.NewHandler(nil).Transport()
 	w := onRequests(es, "/_resolve", func(elastictransport.Interface, *http.Request) (*http.Response, error) {
 		return answer(200, `{"indices":[{"name":".ds-logs-000001","attributes":["hidden","open"],"data_stream":"logs"}],
@@ -79,7 +79,7 @@ func TestDataStreamsAreNamedHoweverTheyAreChosen(t *testing.T) {
 	})
 	for _, name := range []string{"logs", "lo*", "by-member", "by-stream", ".ds-logs-000001", ".ds-*", "*"} {
 		_, err := Dump(t.Context(), w, &memTarget{}, &Options{Indices: []string{name}})
-		require.EqualError(t, err, "cannot be backed up: data stream logs: data streams cannot be backed up", name)
+		require.EqualError(t, err, "data stream logs: it was listed, and then was not there any more", name)
 	}
 	m, err := Dump(t.Context(), w, &memTarget{}, &Options{Exclude: []string{"logs"}})
 	require.NoError(t, err)

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+
 	"github.com/escrow-backup/escrow/internal/elastic"
 	"github.com/escrow-backup/escrow/layout"
 	"github.com/escrow-backup/escrow/repository"
@@ -15,11 +17,18 @@ type Document = layout.Document
 
 // Options choose what to back up and how; nil and the zero value work.
 type Options struct {
-	// Indices are names of indices or aliases, or patterns with "*". Default: every index whose name does not begin with a
-	// dot. A name without "*" that does not exist is an error.
+	// Indices are names of indices, data streams or aliases, or patterns with "*". Default: every one whose name does not begin
+	// with a dot. A backing index stands for its whole data stream. A name without "*" that does not exist is an error.
 	Indices []string
 	// Exclude are names or patterns; what they match is left out.
 	Exclude []string
+
+	// Sections are what else of the cluster to back up: names of sections (package layout lists them) or patterns with "*", each
+	// with a "/" and a name or pattern of objects after it if only those are wanted, such as "ingest_pipelines/logs-*".
+	// "default" stands for every section that is not opt-in, and is the default; "none" alone is none.
+	Sections []string
+	// Kibana is a client for Kibana's own address, for the sections that are asked of it.
+	Kibana elastictransport.Interface
 
 	Concurrency int           // search requests at once; default 4
 	SealTimeout time.Duration // how long to wait until a shard's checkpoint reaches what was read; default 10 s

@@ -31,6 +31,8 @@ type resolved struct {
 // selected is what a selection stands for.
 type selected struct {
 	names    []string // open indices, ascending
+	streams  []string // data streams, likewise; their indices are not among names
+	closed   map[string]bool
 	omitted  []layout.Omission
 	warnings []string
 }
@@ -73,22 +75,23 @@ func selectIndices(ctx context.Context, c *elastic.Client, sel layout.Selection)
 	for _, a := range *all.Aliases {
 		choose(a.Name, a.Indices...)
 	}
-	r := &selected{}
+	r := &selected{closed: map[string]bool{}}
 	for _, p := range sel.Indices {
 		switch {
 		case matched[p] || p == "*":
 		case strings.Contains(p, "*"):
 			r.warnings = append(r.warnings, fmt.Sprintf("pattern %s: it matches nothing", p))
 		default:
-			return nil, fmt.Errorf("index %s: the cluster has no index or alias of that name", p)
+			return nil, fmt.Errorf("index %s: the cluster has no index, data stream or alias of that name", p)
 		}
 	}
 	for _, ix := range *all.Indices {
+		r.closed[ix.Name] = slices.Contains(ix.Attributes, "closed")
 		switch {
 		case ix.DataStream != "" && chosen[ix.Name]: // by an alias
 			chosen[ix.DataStream] = true
 		case !chosen[ix.Name] || elastic.Match(sel.Exclude, ix.Name):
-		case slices.Contains(ix.Attributes, "closed"):
+		case r.closed[ix.Name]:
 			r.omitted = append(r.omitted, layout.Omission{What: "index " + ix.Name, Why: "it is closed"})
 		default:
 			r.names = append(r.names, ix.Name)
@@ -96,7 +99,7 @@ func selectIndices(ctx context.Context, c *elastic.Client, sel layout.Selection)
 	}
 	for _, d := range *all.DataStreams {
 		if chosen[d.Name] && !elastic.Match(sel.Exclude, d.Name) {
-			r.omitted = append(r.omitted, layout.Omission{What: "data stream " + d.Name, Why: "data streams cannot be backed up"})
+			r.streams = append(r.streams, d.Name)
 		}
 	}
 	for name := range chosen {
@@ -105,6 +108,7 @@ func selectIndices(ctx context.Context, c *elastic.Client, sel layout.Selection)
 		}
 	}
 	slices.Sort(r.names)
+	slices.Sort(r.streams)
 	return r, nil
 }
 
@@ -117,7 +121,8 @@ func matches(pattern, name string) bool {
 }
 
 func selection(o *Options) layout.Selection {
-	s := layout.Selection{Indices: slices.Clone(o.Indices), Exclude: slices.Clone(o.Exclude), Transformed: o.Transform != nil}
+	s := layout.Selection{Indices: slices.Clone(o.Indices), Exclude: slices.Clone(o.Exclude), Transformed: o.Transform != nil,
+		Sections: slices.Clone(o.Sections)}
 	if len(s.Indices) == 0 {
 		s.Indices = []string{"*"}
 	}

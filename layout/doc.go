@@ -7,9 +7,37 @@
 //	indices/<index>/shard-<n>.ndjson      the documents of shard n, as the body of a _bulk request
 //	indices/<index>/shard-<n>.segments.json  a [Sidecar]: which ranges of sequence numbers lie where in the two others
 //	indices/<index>/shard-<n>.ids         a line per document: its sequence number, id and routing
+//	cluster/<section>.json                what the cluster holds beside indices, such as pipelines: by name, the server's own bytes
+//	cluster/data_streams.json             data streams: by name, a [Stream]
 //
 // index.json is what GET /<index> answers for that one index, without the outer object that names it:
 // {"aliases":{...},"mappings":{...},"settings":{"index":{...}}}.
+//
+// # Sections and data streams
+//
+// A section's file is one JSON object: for each object's name, what the server shows of that object. What it is called and
+// where it comes from:
+//
+//	cluster_settings        a persistent setting each: its value, of GET /_cluster/settings?flat_settings=true (opt-in)
+//	stored_scripts          GET /_cluster/state/metadata, metadata.stored_scripts
+//	ingest_pipelines        GET /_ingest/pipeline
+//	security_roles          GET /_security/role (opt-in)
+//	security_role_mappings  GET /_security/role_mapping (opt-in)
+//	security_users          GET /_security/user, with "password_hash" where .security may be searched (opt-in)
+//	slm_policies            GET /_slm/policy
+//	ilm_policies            GET /_ilm/policy
+//	component_templates     GET /_component_template, an element's "component_template"
+//	index_templates         GET /_index_template, an element's "index_template"
+//	legacy_templates        GET /_template
+//	enrich_policies         GET /_enrich/policy, an element each
+//	transforms              GET /_transform, an element each
+//	watches                 POST /_watcher/_query/watches, an element each
+//	kibana_spaces           GET /api/spaces/space of Kibana (opt-in)
+//	kibana_objects          POST /api/saved_objects/_export of every space, under <space>/<type>/<id> (opt-in)
+//
+// The manifest names the sections that were asked for, how many objects each has, and those that the cluster does not have. A
+// data stream's backing indices, and those of its failure store, lie among the indices. A section without objects has no
+// file. Backups made before there were sections have none.
 //
 // # Documents
 //

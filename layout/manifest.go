@@ -41,6 +41,10 @@ type Manifest struct {
 	Indices   []Index    `json:"indices"` // ascending by name
 	Omitted   []Omission `json:"omitted"` // what was asked for and is not here, or not whole
 	Warnings  []string   `json:"warnings"`
+
+	// Backups of before there were sections and data streams have neither.
+	Sections    []Section    `json:"sections,omitempty"`     // those that were asked for, in the order of restoring
+	DataStreams []DataStream `json:"data_streams,omitempty"` // ascending by name
 }
 
 // Cluster identifies the cluster a backup was taken from.
@@ -55,6 +59,8 @@ type Selection struct {
 	Indices     []string `json:"indices"`
 	Exclude     []string `json:"exclude,omitempty"`
 	Transformed bool     `json:"transformed,omitempty"` // the documents passed through a user's function
+	// Sections are those asked for, where they were named. Increments do not ask.
+	Sections []string `json:"sections,omitempty"`
 }
 
 // Index is one index of a Manifest.
@@ -86,7 +92,7 @@ type Shard struct {
 
 // Omission names something that a backup left out.
 type Omission struct {
-	What string `json:"what"` // such as "index logs-1"
+	What string `json:"what"` // such as "index logs-1" or "section watches"
 	Why  string `json:"why"`
 }
 
@@ -128,6 +134,11 @@ func ReadManifest(src fs.FS) (*Manifest, error) {
 			return nil, fmt.Errorf("%s: index name %q is not valid or stands twice", ManifestPath, ix.Name)
 		}
 		seen[ix.Name] = true
+	}
+	for _, s := range m.Sections {
+		if p := SectionPath(s.Name); s.Name == "" || strings.Contains(s.Name, "/") || !fs.ValidPath(p) || s.Objects < 0 {
+			return nil, fmt.Errorf("%s: section %q is not valid", ManifestPath, s.Name)
+		}
 	}
 	return m, nil
 }

@@ -63,8 +63,9 @@ type Request struct {
 	Query       url.Values
 	Body        []byte
 	ContentType string // default: application/json, where there is a body
-	Accept      []int  // statuses that are no errors, besides those below 300
-	Once        bool   // do not retry after a broken connection: the request is not idempotent
+	Header      map[string]string
+	Accept      []int // statuses that are no errors, besides those below 300
+	Once        bool  // do not retry after a broken connection: the request is not idempotent
 }
 
 // Response is a whole answer.
@@ -217,6 +218,9 @@ func (c *Client) send(ctx context.Context, r Request) (*http.Response, error) {
 		if r.ContentType != "" {
 			req.Header.Set("Content-Type", r.ContentType)
 		}
+	}
+	for k, v := range r.Header {
+		req.Header.Set(k, v)
 	}
 	c.requests.Add(1)
 	res, err := c.es.Perform(req)
