@@ -13,7 +13,8 @@ import (
 // Prune removes what the plan says. It holds an exclusive lock. If anything was added or removed since the plan was made,
 // or if the plan was carried out before, it changes nothing, and the error wraps ErrPlanOutdated.
 //
-// Every blob that it moves to a new pack is decrypted and its SHA-256 compared with its name. It stores the new packs
+// Every blob that it moves to a new pack is decrypted and its SHA-256 compared with its name, and so is one that stays where
+// it is while a copy of it goes: if it cannot be read, the copy is moved to a new pack instead. It stores the new packs
 // first, then the indexes that name them, and only then removes old indexes, and last old packs. So wherever it is
 // interrupted, nothing that a snapshot needs is lost; the next prune clears away what is left over.
 //

@@ -65,11 +65,27 @@ func (r *Repo) repack(ctx context.Context, p *PrunePlan, w *indexWriter) error {
 	}
 	k.readers.SetLimit(repackReaders)
 	k.uploads.SetLimit(r.opt.Concurrency)
-	n := 0
+	last := p.lastCopies()
+	n := uint32(0)
 	for id, blobs := range p.ix.Packs() {
-		if p.packs[n].fate == repack && ctx.Err() == nil {
-			for _, u := range k.runs(uint32(n), id, blobs) {
-				k.readers.Go(func() error { return k.ended(k.copy(ctx, u)) })
+		if ctx.Err() != nil {
+			break
+		}
+		switch p.packs[n].fate {
+		case repack:
+			moved := runs(id, blobs, func(b pack.Blob) bool {
+				if p.used[b.Type][b.ID] != n+1 {
+					return false
+				}
+				p.used[b.Type][b.ID] = inNewPack // if that fails, so does all
+				return true
+			})
+			for _, u := range moved {
+				k.readers.Go(func() error { return k.ended(k.copy(ctx, u, false)) })
+			}
+		case keep:
+			for _, u := range runs(id, blobs, func(b pack.Blob) bool { return last[b.Type][b.ID] == n+1 }) {
+				k.readers.Go(func() error { return k.ended(k.copy(ctx, u, true)) })
 			}
 		}
 		n++
@@ -91,15 +107,27 @@ func (k *repacker) ended(err error) error {
 	return err
 }
 
-// runs gives the blobs of a pack that are to be copied, and marks them as copied: if that fails, so does all.
-func (k *repacker) runs(n uint32, id ID, blobs []pack.Blob) []run {
+// lastCopies gives the blobs of which a copy goes and one in a pack that stays is left, with that pack's number plus 1.
+func (p *PrunePlan) lastCopies() blobMap {
+	last := newBlobMap()
+	p.each(func(n uint32, b pack.Blob) {
+		chosen, used := p.used[b.Type][b.ID]
+		goes := p.packs[n].fate == remove || p.packs[n].fate == repack
+		if used && goes && chosen != inNewPack && chosen != n+1 && p.packs[chosen-1].fate == keep {
+			last[b.Type][b.ID] = chosen
+		}
+	})
+	return last
+}
+
+// runs gives the blobs of a pack that take accepts. It asks about each once.
+func runs(id ID, blobs []pack.Blob, take func(pack.Blob) bool) []run {
 	var all []run
 	u := run{pack: id}
 	for _, b := range blobs {
-		if chosen, used := k.plan.used[b.Type][b.ID]; !used || chosen != n+1 {
+		if !take(b) {
 			continue
 		}
-		k.plan.used[b.Type][b.ID] = inNewPack
 		if !u.takes(b) {
 			all = append(all, u)
 			u.blobs = nil
@@ -112,8 +140,9 @@ func (k *repacker) runs(n uint32, id ID, blobs []pack.Blob) []run {
 	return all
 }
 
-// copy moves the blobs of a run.
-func (k *repacker) copy(ctx context.Context, u run) error {
+// copy moves the blobs of a run; those that may stay are only read. One that cannot be read there is taken from elsewhere in any
+// case.
+func (k *repacker) copy(ctx context.Context, u run, stay bool) error {
 	buf, rerr := readRange(ctx, k.r.be, packHandle(u.pack), u.begin(), u.end()-u.begin(), nil)
 	var scratch, opened []byte
 	for _, b := range u.blobs {
@@ -133,6 +162,9 @@ func (k *repacker) copy(ctx context.Context, u run) error {
 			if text, err = k.r.openBlob(b, scratch, opened); err == nil {
 				if b.Plain != 0 {
 					opened = text
+				}
+				if stay {
+					continue
 				}
 				b, sealed = k.anew(b, sealed, text)
 			}
