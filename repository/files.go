@@ -3,6 +3,7 @@ package repository
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -97,12 +98,32 @@ func (r *Repo) saveFile(ctx context.Context, t backend.FileType, text []byte) (I
 	return id, save(ctx, r.be, h, bytes.NewReader(buf), int64(len(buf)))
 }
 
-// save stores a file. One that is named by its content and exists already is what it should be: an attempt that seemed
-// to fail had arrived.
+// save stores a file. One that is named by its content and exists already is most likely from an attempt that seemed to fail and
+// had arrived. That it arrived whole is not a matter of faith.
 func save(ctx context.Context, b backend.Backend, h backend.Handle, body io.ReaderAt, size int64) error {
 	err := b.Save(ctx, h, body, size)
 	if errors.Is(err, fs.ErrExist) && h.Type != backend.Config {
-		return nil
+		return verifyStored(ctx, b, h)
 	}
 	return err
+}
+
+// verifyStored returns an error unless the stored file has the SHA-256 that is its name.
+func verifyStored(ctx context.Context, b backend.Backend, h backend.Handle) error {
+	rc, err := b.Load(ctx, h, 0, -1)
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	_, err = io.Copy(sum, rc)
+	if cerr := rc.Close(); err == nil {
+		err = cerr
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("load %v: %w", h, err)
+	case ID(sum.Sum(nil)).String() != h.Name:
+		return fmt.Errorf("save %v: there is a file of this name with another content: %w", h, ErrDamaged)
+	}
+	return nil
 }
