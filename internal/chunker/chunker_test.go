@@ -303,6 +303,7 @@ func define(pol chunker.Pol, data []byte) []int {
 	return out
 }
 
+// BenchmarkSplitter measures one core; 1,200 MB/s is the aim where nothing else runs on it.
 func BenchmarkSplitter(b *testing.B) {
 	data := stream(b)[:32<<20]
 	s := chunker.NewSplitter(pol)

@@ -49,16 +49,20 @@ func (t *tables) scanLanes(digest uint64, p []byte) (int, uint64) {
 func (t *tables) lanes(digest uint64, block []byte) (bool, uint64) {
 	d0 := digest
 	d1, d2, d3 := t.fingerprint(block[1*laneSize:]), t.fingerprint(block[2*laneSize:]), t.fingerprint(block[3*laneSize:])
-	// Arrays spare the bounds checks.
-	o0, i0 := (*[laneSize]byte)(block[0*laneSize:]), (*[laneSize]byte)(block[0*laneSize+windowSize:])
-	o1, i1 := (*[laneSize]byte)(block[1*laneSize:]), (*[laneSize]byte)(block[1*laneSize+windowSize:])
-	o2, i2 := (*[laneSize]byte)(block[2*laneSize:]), (*[laneSize]byte)(block[2*laneSize+windowSize:])
-	o3, i3 := (*[laneSize]byte)(block[3*laneSize:]), (*[laneSize]byte)(block[3*laneSize+windowSize:])
-	for i := range laneSize {
-		d0 = (d0<<8 ^ uint64(i0[i]) ^ t.out[o0[i]]) ^ t.mod[byte(d0>>shift)]
-		d1 = (d1<<8 ^ uint64(i1[i]) ^ t.out[o1[i]]) ^ t.mod[byte(d1>>shift)]
-		d2 = (d2<<8 ^ uint64(i2[i]) ^ t.out[o2[i]]) ^ t.mod[byte(d2>>shift)]
-		d3 = (d3<<8 ^ uint64(i3[i]) ^ t.out[o3[i]]) ^ t.mod[byte(d3>>shift)]
+	// One array with constant distances spares bounds checks and leaves enough registers; two bytes a turn hide the loop.
+	b := (*[windowSize + lanes*laneSize]byte)(block)
+	for i := 0; i < laneSize; i += 2 {
+		d0 = (d0<<8 ^ uint64(b[i+windowSize]) ^ t.out[b[i]]) ^ t.mod[byte(d0>>shift)]
+		d1 = (d1<<8 ^ uint64(b[i+1*laneSize+windowSize]) ^ t.out[b[i+1*laneSize]]) ^ t.mod[byte(d1>>shift)]
+		d2 = (d2<<8 ^ uint64(b[i+2*laneSize+windowSize]) ^ t.out[b[i+2*laneSize]]) ^ t.mod[byte(d2>>shift)]
+		d3 = (d3<<8 ^ uint64(b[i+3*laneSize+windowSize]) ^ t.out[b[i+3*laneSize]]) ^ t.mod[byte(d3>>shift)]
+		if d0&splitMask == 0 || d1&splitMask == 0 || d2&splitMask == 0 || d3&splitMask == 0 {
+			return true, 0
+		}
+		d0 = (d0<<8 ^ uint64(b[i+1+windowSize]) ^ t.out[b[i+1]]) ^ t.mod[byte(d0>>shift)]
+		d1 = (d1<<8 ^ uint64(b[i+1*laneSize+1+windowSize]) ^ t.out[b[i+1*laneSize+1]]) ^ t.mod[byte(d1>>shift)]
+		d2 = (d2<<8 ^ uint64(b[i+2*laneSize+1+windowSize]) ^ t.out[b[i+2*laneSize+1]]) ^ t.mod[byte(d2>>shift)]
+		d3 = (d3<<8 ^ uint64(b[i+3*laneSize+1+windowSize]) ^ t.out[b[i+3*laneSize+1]]) ^ t.mod[byte(d3>>shift)]
 		if d0&splitMask == 0 || d1&splitMask == 0 || d2&splitMask == 0 || d3&splitMask == 0 {
 			return true, 0
 		}
