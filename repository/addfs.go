@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"os/user"
 	"path"
 	"slices"
 	"strings"
@@ -77,10 +78,21 @@ type adder struct {
 	sum Summary
 }
 
-// addedCounts is what all calls of AddFS counted.
+// addedCounts is what all calls of AddFS have in common.
 type addedCounts struct {
-	mu  sync.Mutex
-	sum Summary
+	mu     sync.Mutex
+	sum    Summary
+	owners *owners
+}
+
+// names is where owners' names come from: by default, this machine.
+func (c *addedCounts) names() *owners {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.owners == nil {
+		c.owners = newOwners(user.LookupId, user.LookupGroupId)
+	}
+	return c.owners
 }
 
 func (c *addedCounts) addTo(s *Summary) {
@@ -152,7 +164,7 @@ func (a *adder) add() (err error) {
 		return err
 	}
 	if a.opt.Dir != "." {
-		n := nodeOf(root)
+		n := a.node(root)
 		n.Name = path.Base(a.opt.Dir)
 		if err := a.xattrs(n, "."); err != nil {
 			return err
@@ -192,6 +204,10 @@ func (a *adder) parent() *node {
 	a.start = s.Time
 	if s.Summary != nil && !s.Summary.BackupStart.IsZero() {
 		a.start = s.Summary.BackupStart
+	}
+	if a.start.After(a.w.r.now()) {
+		// Its clock was ahead of ours: by its times, what changed after it was made would seem to be older.
+		a.start = time.Time{}
 	}
 	n := &node{Type: typeDir, Subtree: &s.Tree}
 	if a.opt.Dir == "." {
@@ -273,7 +289,7 @@ func (a *adder) entry(name string, e fs.DirEntry, old *node) (*node, error) {
 	if err != nil {
 		return nil, a.unreadable(name, err)
 	}
-	n := nodeOf(fi)
+	n := a.node(fi)
 	n.Name = e.Name()
 	if err := a.xattrs(n, name); err != nil {
 		return nil, a.unreadable(name, err)
@@ -302,6 +318,15 @@ func (a *adder) entry(name string, e fs.DirEntry, old *node) (*node, error) {
 		}
 	}
 	return n, n.check()
+}
+
+// node gives the node of a file, with the names of its owner if it is of this machine.
+func (a *adder) node(fi fs.FileInfo) *node {
+	n := nodeOf(fi)
+	if systemAttributes(fi) != nil {
+		a.w.added.names().name(n)
+	}
+	return n
 }
 
 func (a *adder) xattrs(n *node, name string) (err error) {

@@ -15,6 +15,9 @@ type Attributes struct {
 	Links      uint64 // how many names the file has
 	Device     uint64 // of a device: its number, as the operating system encodes it
 	ChangeTime time.Time
+
+	// The names of the owner. For files of this machine AddFS finds them itself.
+	User, Group string
 }
 
 // Xattr is an extended attribute.
@@ -40,7 +43,7 @@ func (f *snapshotFS) Xattrs(name string) ([]Xattr, error) {
 }
 
 func (n *node) attributes() *Attributes {
-	return &Attributes{n.UID, n.GID, n.Inode, n.DeviceID, n.Links, n.Device, n.ChangeTime}
+	return &Attributes{n.UID, n.GID, n.Inode, n.DeviceID, n.Links, n.Device, n.ChangeTime, n.User, n.Group}
 }
 
 // sameContent reports whether the two are the same but for attributes.
@@ -62,7 +65,7 @@ func nodeOf(fi fs.FileInfo) *node {
 		ModTime: plausible(fi.ModTime()),
 	}
 	if a := attributesOf(fi); a != nil {
-		n.UID, n.GID, n.Inode, n.DeviceID = a.UID, a.GID, a.Inode, a.DeviceID
+		n.UID, n.GID, n.Inode, n.DeviceID, n.User, n.Group = a.UID, a.GID, a.Inode, a.DeviceID, a.User, a.Group
 		n.ChangeTime = plausible(a.ChangeTime)
 		if n.Type != typeDir {
 			n.Links = a.Links
