@@ -1,0 +1,198 @@
+package s3
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// exchange is what was seen of the requests of one call, below minio-go, which hides some of it.
+type exchange struct {
+	mu     sync.Mutex
+	status int         // of the last answer; 0 if there was none
+	header http.Header // of the last answer
+	err    error       // of the last request that got no answer
+}
+
+type exchangeKey struct{}
+
+// observer notes answers in the exchange that the context holds, and refuses those that cannot be S3's.
+type observer struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (o observer) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := o.next.RoundTrip(r)
+	if err == nil {
+		err = verify(r, resp)
+	}
+	if x, ok := r.Context().Value(exchangeKey{}).(*exchange); ok {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.status, x.header, x.err = 0, nil, err
+		if resp != nil {
+			x.status, x.header = resp.StatusCode, resp.Header
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// verify returns an error, with the body closed, for a page of a proxy or a portal in between: minio-go would take the
+// status for an answer about the file, and a page for an empty list.
+func verify(r *http.Request, resp *http.Response) error {
+	foreign := func(what string) error {
+		_ = resp.Body.Close() // the answer is refused
+		return fmt.Errorf("%s: %s instead of an answer of S3", resp.Status, what)
+	}
+	if t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); t == "text/html" {
+		return foreign("an HTML page")
+	}
+	q := r.URL.Query()
+	if resp.StatusCode == http.StatusOK && r.Method == http.MethodGet && (q.Has("prefix") || q.Has("versions")) {
+		body := bufio.NewReader(resp.Body)
+		begin, err := body.Peek(512)
+		if err != nil && !errors.Is(err, io.EOF) {
+			_ = resp.Body.Close() // the answer is refused
+			return err
+		}
+		if s := string(begin); !strings.Contains(s, "<ListBucketResult") && !strings.Contains(s, "<ListVersionsResult") {
+			return foreign("something else than a list")
+		}
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{body, resp.Body}
+	}
+	return nil
+}
+
+// call runs fn, which makes requests with the context it is given, and says what went wrong in terms of package backend.
+func (b *Backend) call(ctx context.Context, fn func(ctx context.Context) error) error {
+	x := &exchange{}
+	err := fn(context.WithValue(ctx, exchangeKey{}, x))
+	if b.region == "" && elsewhere(err) && ctx.Err() == nil {
+		// minio-go has learnt the region from the answer, and would use it in a retry.
+		err = fn(context.WithValue(ctx, exchangeKey{}, x))
+	}
+	if err == nil {
+		return nil
+	}
+	return b.explain(ctx, x, err)
+}
+
+// elsewhere reports whether err says in which other region the bucket is.
+func elsewhere(err error) bool {
+	var e minio.ErrorResponse
+	if !errors.As(err, &e) || e.Region == "" {
+		return false
+	}
+	return e.Code == minio.AuthorizationHeaderMalformed || e.Code == minio.InvalidRegion || e.Code == minio.AccessDenied
+}
+
+func (b *Backend) explain(ctx context.Context, x *exchange, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var resp minio.ErrorResponse
+	if !errors.As(err, &resp) {
+		if x.err != nil {
+			err = x.err // minio-go may have put a text in its place
+		}
+		return &answerError{cause: withoutURL(err), status: x.status, header: x.header, text: b.redact.Replace(withoutURL(err).Error())}
+	}
+	if b.ambient && (resp.Code == "ExpiredToken" || resp.Code == "ExpiredTokenException") {
+		b.creds.Expire() // sooner than was said: the next call gets new ones
+	}
+	e := &answerError{code: resp.Code, status: x.status, header: x.header, cause: sentinel(resp.Code, x.status)}
+	text := resp.Error()
+	switch {
+	case resp.StatusCode != 0 && strings.HasPrefix(resp.Code, fmt.Sprintf("%d ", resp.StatusCode)):
+		// Not XML, so no words of S3: the status has to do. The body may be anybody's.
+		text = resp.Code
+	case resp.Code == minio.NoSuchBucket:
+		text = fmt.Sprintf("bucket %q does not exist at %s (%s)", b.cfg.Bucket, b.core.EndpointURL().Host, resp.Code)
+	default:
+		text = fmt.Sprintf("%s (%s)", strings.TrimRight(text, "."), resp.Code)
+	}
+	if resp.RequestID != "" && resp.RequestID != "minio" {
+		text += ", request " + resp.RequestID
+	}
+	if resp.Region != "" && x.status >= 300 && x.status < 500 && resp.Region != b.region && b.region != "" {
+		text += fmt.Sprintf("; the bucket is in region %s, not %s", resp.Region, b.region)
+	}
+	e.text = b.redact.Replace(text)
+	return e
+}
+
+// answerError is an answer that is not the one wished for, or none.
+type answerError struct {
+	code   string // of S3's list of error responses; may be empty
+	status int    // 0 if there was no answer
+	header http.Header
+	cause  error // a sentinel, or what prevented an answer; may be nil
+	text   string
+}
+
+func (e *answerError) Error() string { return e.text }
+func (e *answerError) Unwrap() error { return e.cause }
+
+// hasCode reports whether err is an answer with one of these codes.
+func hasCode(err error, codes ...string) bool {
+	var e *answerError
+	if !errors.As(err, &e) {
+		return false
+	}
+	for _, c := range codes {
+		if e.code == c {
+			return true
+		}
+	}
+	return false
+}
+
+// sentinel maps the codes of S3's error responses, and the statuses of answers without one.
+func sentinel(code string, status int) error {
+	switch code {
+	case minio.NoSuchKey, minio.NoSuchBucket, "NotFound", "NoSuchVersion":
+		return fs.ErrNotExist
+	case minio.PreconditionFailed:
+		return fs.ErrExist
+	case minio.AccessDenied, "AllAccessDisabled", "AccountProblem", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken",
+		"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidSecurity", "NotSignedUp", "RequestTimeTooSkewed",
+		"ObjectLocked", "MethodNotAllowed", "InvalidObjectState":
+		return fs.ErrPermission
+	}
+	if status == http.StatusUnauthorized || status == http.StatusForbidden {
+		return fs.ErrPermission
+	}
+	return nil
+}
+
+// withoutURL drops the address that net/http puts into its errors: what is asked for is known, and a query may hold a signature.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// isStatus reports whether err is an answer with this status.
+func isStatus(err error, status int) bool {
+	var e *answerError
+	return errors.As(err, &e) && e.status == status
+}

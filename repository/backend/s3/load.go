@@ -1,0 +1,156 @@
+package s3
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"net/http"
+	"strings"
+
+	"github.com/minio/minio-go/v7"
+
+	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/internal/exact"
+)
+
+// Load implements [backend.Backend].
+func (b *Backend) Load(ctx context.Context, h backend.Handle, off, n int64) (io.ReadCloser, error) {
+	r, err := b.load(ctx, h, off, n)
+	if err != nil {
+		return nil, fail("load", h, err)
+	}
+	return r, nil
+}
+
+func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.ReadCloser, error) {
+	if err := b.check(ctx, h); err != nil {
+		return nil, err
+	}
+	if off < 0 || n == 0 || n > math.MaxInt64-off {
+		return b.nothing(ctx, h, off, n)
+	}
+	var r io.ReadCloser
+	err := b.call(ctx, func(ctx context.Context) error {
+		var err error
+		r, n, err = b.get(ctx, h, off, n)
+		return err
+	})
+	if isStatus(err, http.StatusRequestedRangeNotSatisfiable) {
+		if r, rangeErr := b.nothing(ctx, h, off, n); rangeErr != nil || n < 0 {
+			return r, rangeErr
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return exact.NewReader(ctx, causeReader{ctx, r}, r, n), nil
+}
+
+// nothing answers for a range that is empty or cannot be, for which HTTP has no words.
+func (b *Backend) nothing(ctx context.Context, h backend.Handle, off, n int64) (io.ReadCloser, error) {
+	size, err := b.stat(ctx, h)
+	if err == nil {
+		n, err = exact.Range(off, n, size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		return nil, fmt.Errorf("the server refuses bytes %d to %d of %d", off, off+n-1, size)
+	}
+	return io.NopCloser(strings.NewReader("")), nil
+}
+
+// get asks for a range and returns how many bytes the answer promises, which are those that were asked for.
+func (b *Backend) get(ctx context.Context, h backend.Handle, off, n int64) (_ io.ReadCloser, _ int64, err error) {
+	whole := off == 0 && n < 0
+	var o minio.GetObjectOptions
+	switch {
+	case whole:
+	case n < 0:
+		o.Set("Range", fmt.Sprintf("bytes=%d-", off))
+	default:
+		o.Set("Range", fmt.Sprintf("bytes=%d-%d", off, off+n-1))
+	}
+	r, info, header, err := b.core.GetObject(ctx, b.cfg.Bucket, b.key(h), o)
+	if err != nil {
+		return nil, n, err
+	}
+	defer func() {
+		if err != nil {
+			_ = r.Close() // only read from
+		}
+	}()
+	if info.ETag == "" {
+		return nil, n, errNoETag
+	}
+	if info.Size < 0 {
+		return nil, n, fmt.Errorf("the answer does not say its length")
+	}
+	got := header.Get("Content-Range")
+	if whole {
+		if got != "" {
+			return nil, n, fmt.Errorf("the server sends the range %q of a file that was asked for as a whole", got)
+		}
+		return r, info.Size, nil
+	}
+	var first, last, size int64
+	if _, err := fmt.Sscanf(got, "bytes %d-%d/%d", &first, &last, &size); err != nil {
+		return nil, n, fmt.Errorf("the server sends the range %q, not that from %d", got, off)
+	}
+	want, err := exact.Range(off, n, size)
+	if err != nil {
+		return nil, n, err
+	}
+	if first != off || last != off+want-1 || info.Size != want {
+		return nil, n, fmt.Errorf("the server sends %d bytes as the range %q, not %d bytes from %d", info.Size, got, want, off)
+	}
+	return r, want, nil
+}
+
+// causeReader names the cause when the context ended a read.
+type causeReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r causeReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && err != io.EOF && r.ctx.Err() != nil {
+		err = context.Cause(r.ctx)
+	}
+	return n, err
+}
+
+// Stat implements [backend.Backend].
+func (b *Backend) Stat(ctx context.Context, h backend.Handle) (backend.FileInfo, error) {
+	size, err := b.stat(ctx, h)
+	if err != nil {
+		return backend.FileInfo{}, fail("stat", h, err)
+	}
+	return backend.FileInfo{Handle: h, Size: size}, nil
+}
+
+func (b *Backend) stat(ctx context.Context, h backend.Handle) (int64, error) {
+	if err := b.check(ctx, h); err != nil {
+		return 0, err
+	}
+	var info minio.ObjectInfo
+	err := b.call(ctx, func(ctx context.Context) error {
+		var err error
+		info, err = b.core.StatObject(ctx, b.cfg.Bucket, b.key(h), minio.StatObjectOptions{})
+		if err == nil && info.ETag == "" {
+			err = errNoETag
+		}
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if info.Size < 0 {
+		return 0, fmt.Errorf("the answer does not say the size: %w", fs.ErrInvalid)
+	}
+	return info.Size, nil
+}
