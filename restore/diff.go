@@ -7,9 +7,17 @@ import (
 
 // Diff is how a cluster differs from a backup.
 type Diff struct {
-	Indices   []IndexDiff // only those that differ
-	Checked   int         // indices compared
-	Documents int64       // documents of the cluster that were read and compared
+	Indices   []IndexDiff  // only those that differ
+	Objects   []ObjectDiff // data streams and objects of sections, likewise
+	Checked   int          // indices compared
+	Documents int64        // documents of the cluster that were read and compared
+}
+
+// ObjectDiff is how a data stream or an object of a section differs.
+type ObjectDiff struct {
+	Name     string   // such as "data stream logs" or "ingest_pipelines/clean"
+	Missing  bool     // it is not in the cluster
+	Metadata []string // such as "generation: backup 3, cluster 2"
 }
 
 // IndexDiff is how one index differs.
@@ -28,7 +36,7 @@ type DocDiff struct {
 }
 
 // Identical reports whether there is no difference.
-func (d *Diff) Identical() bool { return len(d.Indices) == 0 }
+func (d *Diff) Identical() bool { return len(d.Indices)+len(d.Objects) == 0 }
 
 // String tells a person what differs, ten documents an index.
 func (d *Diff) String() string {
@@ -40,6 +48,16 @@ func (d *Diff) String() string {
 	fmt.Fprintf(&b, "%d of %d indices differ\n", len(d.Indices), d.Checked)
 	for i := range d.Indices {
 		d.Indices[i].write(&b)
+	}
+	for _, x := range d.Objects {
+		if x.Missing {
+			fmt.Fprintf(&b, "%s: not in the cluster\n", x.Name)
+			continue
+		}
+		fmt.Fprintf(&b, "%s:\n", x.Name)
+		for _, m := range x.Metadata {
+			fmt.Fprintf(&b, "  %s\n", m)
+		}
 	}
 	return b.String()
 }

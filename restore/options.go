@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+
 	"github.com/escrow-backup/escrow/internal/elastic"
 	"github.com/escrow-backup/escrow/layout"
 )
@@ -31,10 +33,21 @@ type Rename struct{ From, To string }
 
 // Options of a restore, a verification and Load; nil and the zero value work.
 type Options struct {
-	Indices  []string // names or patterns with "*" of indices in the backup; default all
+	// Indices are names or patterns with "*" of indices and data streams in the backup; default all. A backing index stands for
+	// its whole data stream.
+	Indices  []string
 	Exclude  []string // likewise; what they match is left out
 	Rename   []Rename // the first that matches is applied
 	Conflict Conflict // default Fail
+
+	// Sections are what else to restore, as backup.Options.Sections; "default" stands for what is not opt-in. Default: that, where
+	// Indices is empty; none where indices are chosen.
+	Sections []string
+	// Managed restores objects that the cluster, or a product, keeps itself as all others. Default: where the cluster has one of
+	// the name, it is left.
+	Managed bool
+	// Kibana is a client for Kibana's own address, for the sections that are asked of it.
+	Kibana elastictransport.Interface
 
 	Concurrency int // bulk requests at once; default 2
 	BulkBytes   int // size of a bulk request's body; default 5 MiB
@@ -62,13 +75,16 @@ type Progress struct {
 
 // Result of a restore or of Load. After an error it says how far it came.
 type Result struct {
-	Indices   int   // restored, those skipped not included
-	Skipped   int   // indices
-	Documents int64 // acknowledged by the server
-	Bytes     int64 // of their sources
-	Rejected  int64 // documents refused for good
-	Retried   int64 // items sent again
-	Duration  time.Duration
+	Indices     int   // restored, those skipped not included
+	Skipped     int   // indices
+	Streams     int   // data streams restored; their indices are counted in Indices
+	Objects     int   // of sections, written
+	ObjectsLeft int   // of sections, not written: see PlannedObject.Action
+	Documents   int64 // acknowledged by the server
+	Bytes       int64 // of their sources
+	Rejected    int64 // documents refused for good
+	Retried     int64 // items sent again
+	Duration    time.Duration
 }
 
 func (o *Options) withDefaults() Options {

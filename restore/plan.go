@@ -19,13 +19,16 @@ import (
 
 // Plan is what a restore will do. Its String lists it for a person. A plan is run once, soon after it is made.
 type Plan struct {
-	Manifest *layout.Manifest
-	Indices  []PlannedIndex // in the order of the backup
+	Manifest    *layout.Manifest
+	Indices     []PlannedIndex  // in the order of the backup; those of data streams are not here
+	DataStreams []PlannedStream // in the order of the backup
+	Objects     []PlannedObject // of sections, in the order of restoring
 
-	src fs.FS
-	es  elastictransport.Interface
-	c   *elastic.Client
-	o   Options
+	src    fs.FS
+	es     elastictransport.Interface
+	c      *elastic.Client
+	kibana *elastic.Client // nil if there is none
+	o      Options
 }
 
 // PlannedIndex is one index of a Plan.
@@ -41,10 +44,12 @@ type PlannedIndex struct {
 }
 
 // NewPlan reads a backup's manifest and metadata, looks at the cluster, and decides what to do; it writes nothing. With
-// conflict mode Fail one error, which matches fs.ErrExist, names every index that exists.
+// conflict mode Fail one error, which matches fs.ErrExist, names every index and data stream that exists, and every object of a
+// section that exists and is not the same.
 func NewPlan(ctx context.Context, src fs.FS, es elastictransport.Interface, o *Options) (*Plan, error) {
 	p := &Plan{src: src, es: es, o: o.withDefaults()}
 	p.c = elastic.New(es, p.o.elastic(p.o.Retries))
+	p.kibana = p.o.kibana(p.o.Retries)
 	if err := p.plan(ctx); err != nil {
 		return nil, fmt.Errorf("restore: %w", err)
 	}
@@ -62,7 +67,7 @@ func (p *Plan) plan(ctx context.Context) error {
 		return err
 	}
 	p.Manifest = m
-	chosen, err := choose(m, &p.o)
+	chosen, streams, err := choose(m, &p.o)
 	if err != nil {
 		return err
 	}
@@ -95,7 +100,22 @@ func (p *Plan) plan(ctx context.Context) error {
 		}
 		p.Indices = append(p.Indices, x)
 	}
-	if len(exist) > 0 {
+	objects, err := p.planSections(ctx)
+	if err != nil {
+		return err
+	}
+	more, err := p.planStreams(ctx, streams)
+	if err != nil {
+		return err
+	}
+	exist = append(exist, more...)
+	switch {
+	case len(objects) > 0 && len(exist) > 0:
+		return fmt.Errorf("these indices exist already: %s, and of sections, with other contents: %s: %w", strings.Join(exist, ", "),
+			strings.Join(objects, ", "), fs.ErrExist)
+	case len(objects) > 0:
+		return fmt.Errorf("these exist already, with other contents: %s: %w", strings.Join(objects, ", "), fs.ErrExist)
+	case len(exist) > 0:
 		return fmt.Errorf("these indices exist already: %s: %w", strings.Join(exist, ", "), fs.ErrExist)
 	}
 	return p.checkAliases(ctx)
@@ -208,7 +228,16 @@ func random() string { return strings.ToLower(rand.Text()[:10]) }
 func (p *Plan) String() string {
 	var b strings.Builder
 	var docs int64
-	for _, x := range p.Indices {
+	indices := p.Indices
+	for _, s := range p.DataStreams {
+		fmt.Fprintf(&b, "%-8s data stream %s", s.Action, s.To)
+		if s.From != s.To {
+			fmt.Fprintf(&b, " (from %s)", s.From)
+		}
+		fmt.Fprintf(&b, " of %d indices\n", len(s.Indices))
+		indices = append(slices.Clip(indices), s.Indices...)
+	}
+	for _, x := range indices {
 		fmt.Fprintf(&b, "%-8s %s", x.Action, x.To)
 		if x.From != x.To {
 			fmt.Fprintf(&b, " (from %s)", x.From)
@@ -226,6 +255,7 @@ func (p *Plan) String() string {
 		}
 		b.WriteByte('\n')
 	}
-	fmt.Fprintf(&b, "%d indices, %d documents to load\n", len(p.Indices), docs)
+	p.objectLines(&b)
+	fmt.Fprintf(&b, "%d indices, %d documents to load\n", len(indices), docs)
 	return b.String()
 }

@@ -17,34 +17,99 @@ type choice struct {
 	to    string
 }
 
-// choose selects the indices of a backup and gives them their new names.
-func choose(m *layout.Manifest, o *Options) ([]choice, error) {
+// streamChoice is a data stream of the backup, the name it gets, and those of its indices that are in the backup.
+type streamChoice struct {
+	stream  *layout.DataStream
+	to      string
+	members []choice // backing indices, then those of the failure store
+	failure int      // how many of the members are of the failure store
+}
+
+// choose selects the indices and data streams of a backup and gives them their new names. An index of a data stream is not
+// chosen by itself, but with its data stream, whose name it follows.
+func choose(m *layout.Manifest, o *Options) ([]choice, []streamChoice, error) {
 	if err := checkRenames(o.Rename); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, name := range o.Indices {
-		if !slices.ContainsFunc(m.Indices, func(ix layout.Index) bool { return elastic.Match([]string{name}, ix.Name) }) {
-			return nil, fmt.Errorf("index %q is not in the backup, which holds %s: %w", name, names(m), fs.ErrNotExist)
+		if !slices.ContainsFunc(m.Indices, func(ix layout.Index) bool { return elastic.Match([]string{name}, ix.Name) }) &&
+			!slices.ContainsFunc(m.DataStreams, func(d layout.DataStream) bool { return elastic.Match([]string{name}, d.Name) }) {
+			return nil, nil, fmt.Errorf("index %q is not in the backup, which holds %s: %w", name, names(m), fs.ErrNotExist)
 		}
 	}
+	from, indices := map[string]string{}, map[string]*layout.Index{}
+	named := func(name, to string) error {
+		if other, ok := from[to]; ok {
+			return fmt.Errorf("indices %q and %q would both be restored as %q", other, name, to)
+		}
+		from[to] = name
+		return nil
+	}
+	for i := range m.Indices {
+		indices[m.Indices[i].Name] = &m.Indices[i]
+	}
+	var streams []streamChoice
+	for i := range m.DataStreams {
+		d := &m.DataStreams[i]
+		ch := streamChoice{stream: d, to: rename(o.Rename, d.Name)}
+		chosen := len(o.Indices) == 0 || elastic.Match(o.Indices, d.Name)
+		for k, name := range slices.Concat(d.Indices, d.Failure) {
+			ix := indices[name]
+			delete(indices, name)
+			if ix == nil {
+				continue
+			}
+			chosen = chosen || elastic.Match(o.Indices, name)
+			if !elastic.Match(o.Exclude, name) {
+				ch.members = append(ch.members, choice{index: ix, to: memberName(d.Name, ch.to, name)})
+				if k >= len(d.Indices) {
+					ch.failure++
+				}
+			}
+		}
+		if !chosen || elastic.Match(o.Exclude, d.Name) {
+			continue
+		}
+		if len(ch.members) == ch.failure {
+			return nil, nil, fmt.Errorf("data stream %q: none of its backing indices is in the backup, or all are excluded", d.Name)
+		}
+		if err := named(d.Name, ch.to); err != nil {
+			return nil, nil, err
+		}
+		for _, c := range ch.members {
+			if err := named(c.index.Name, c.to); err != nil {
+				return nil, nil, err
+			}
+		}
+		streams = append(streams, ch)
+	}
 	var chosen []choice
-	from := map[string]string{}
 	for i := range m.Indices {
 		ix := &m.Indices[i]
-		if len(o.Indices) > 0 && !elastic.Match(o.Indices, ix.Name) || elastic.Match(o.Exclude, ix.Name) {
+		if indices[ix.Name] == nil || len(o.Indices) > 0 && !elastic.Match(o.Indices, ix.Name) || elastic.Match(o.Exclude, ix.Name) {
 			continue
 		}
 		to := rename(o.Rename, ix.Name)
-		if other, ok := from[to]; ok {
-			return nil, fmt.Errorf("indices %q and %q would both be restored as %q", other, ix.Name, to)
+		if err := named(ix.Name, to); err != nil {
+			return nil, nil, err
 		}
-		from[to] = ix.Name
 		chosen = append(chosen, choice{index: ix, to: to})
 	}
-	if len(chosen) == 0 && len(m.Indices) > 0 {
-		return nil, errors.New("every index that was asked for is excluded")
+	if len(chosen)+len(streams) == 0 && len(m.Indices) > 0 && !(len(o.Indices) == 0 && len(o.Sections) > 0) {
+		return nil, nil, errors.New("every index that was asked for is excluded")
 	}
-	return chosen, nil
+	return chosen, streams, nil
+}
+
+// memberName is the name of an index of a data stream that is called otherwise now. One that the server did not name after the
+// data stream keeps its name.
+func memberName(stream, to, name string) string {
+	for _, prefix := range []string{".ds-", ".fs-"} {
+		if rest, ok := strings.CutPrefix(name, prefix+stream+"-"); ok {
+			return prefix + to + "-" + rest
+		}
+	}
+	return name
 }
 
 func names(m *layout.Manifest) string {

@@ -15,8 +15,8 @@ import (
 	"github.com/escrow-backup/escrow/internal/elastic"
 )
 
-// Run carries the plan out, index after index, and stops at the first error, which names the index. Indices done before are
-// complete. The Result is never nil.
+// Run carries the plan out, index after index, and stops at the first error, which names the index, data stream or object.
+// What was done before is complete. The Result is never nil.
 func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	start := time.Now()
 	r := &Result{}
@@ -26,9 +26,18 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 			docs += x.Docs
 		}
 	}
-	t := newTracker(p.o.Progress, len(p.Indices), docs)
+	indices := len(p.Indices)
+	for _, s := range p.DataStreams {
+		if indices += len(s.Indices); s.Action != "skip" {
+			docs += s.Docs
+		}
+	}
+	t := newTracker(p.o.Progress, indices, docs)
 	defer t.done()
 	defer func() { r.Duration = time.Since(start) }()
+	if err := p.writeObjects(ctx, false, r); err != nil {
+		return r, err
+	}
 	for i := range p.Indices {
 		x := &p.Indices[i]
 		if x.Action == "skip" {
@@ -41,7 +50,20 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 		}
 		t.update(func(q *Progress) { q.Index, q.IndicesDone = x.To, q.IndicesDone+1 })
 	}
-	return r, nil
+	for i := range p.DataStreams {
+		s := &p.DataStreams[i]
+		if s.Action == "skip" {
+			r.Skipped += len(s.Indices)
+			t.update(func(q *Progress) { q.IndicesDone += len(s.Indices) })
+			continue
+		}
+		if err := p.restoreStream(ctx, s, r, t); err != nil {
+			return r, fmt.Errorf("restore: data stream %s: %w", s.To, err)
+		}
+		r.Streams++
+		r.Indices += len(s.Indices)
+	}
+	return r, p.writeObjects(ctx, true, r)
 }
 
 func (p *Plan) restore(ctx context.Context, x *PlannedIndex, r *Result, t *tracker) error {

@@ -18,6 +18,7 @@ type metadata struct {
 	settings map[string]json.RawMessage // flat, without the leading "index."
 	mappings json.RawMessage
 	aliases  map[string]json.RawMessage
+	stream   string // the data stream that it belongs to
 }
 
 func (m *metadata) UnmarshalJSON(b []byte) error {
@@ -27,11 +28,12 @@ func (m *metadata) UnmarshalJSON(b []byte) error {
 		} `json:"settings"`
 		Mappings json.RawMessage            `json:"mappings"`
 		Aliases  map[string]json.RawMessage `json:"aliases"`
+		Stream   string                     `json:"data_stream"`
 	}
 	if err := json.Unmarshal(b, &w); err != nil {
 		return err
 	}
-	m.mappings, m.aliases, m.settings = w.Mappings, w.Aliases, map[string]json.RawMessage{}
+	m.mappings, m.aliases, m.stream, m.settings = w.Mappings, w.Aliases, w.Stream, map[string]json.RawMessage{}
 	if len(w.Settings.Index) == 0 {
 		return nil
 	}
@@ -125,6 +127,7 @@ type creation struct {
 	settings map[string]json.RawMessage // to create it with, names with "index."
 	later    map[string]json.RawMessage // to put once it is loaded, blocks excepted
 	blocks   map[string]json.RawMessage // to put last
+	aside    map[string]json.RawMessage // to put when its data stream is complete
 	removed  []string
 	mappings json.RawMessage
 	aliases  map[string]json.RawMessage
@@ -164,6 +167,15 @@ func newCreation(m *metadata) *creation {
 		c.later["index.auto_expand_replicas"] = null
 	}
 	return c
+}
+
+// setAside keeps a setting until the index is in its data stream.
+func (c *creation) setAside(name string) {
+	c.aside = map[string]json.RawMessage{}
+	if v, ok := c.settings[name]; ok {
+		c.aside[name] = v
+		delete(c.settings, name)
+	}
 }
 
 var null = json.RawMessage("null")

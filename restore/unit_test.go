@@ -13,7 +13,7 @@ import (
 func TestChoose(t *testing.T) {
 	m := &layout.Manifest{Indices: []layout.Index{{Name: "logs-1"}, {Name: "logs-2"}, {Name: "users"}}}
 	pick := func(o *Options) ([]string, error) {
-		chosen, err := choose(m, o)
+		chosen, _, err := choose(m, o)
 		var to []string
 		for _, c := range chosen {
 			to = append(to, c.index.Name+">"+c.to)

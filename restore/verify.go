@@ -17,7 +17,8 @@ import (
 const maxExamples = 100
 
 // Verify compares the cluster with a backup: the indices chosen and renamed as for a restore, their documents, and their settings,
-// mappings and aliases as JSON, settings that no two indices share (see the package comment) left out. Documents are compared by
+// mappings and aliases as JSON, settings that no two indices share (see the package comment) left out; data streams with their
+// indices, aliases, lifecycle and options; and the objects of the sections that a restore would write. Documents are compared by
 // count and digest first; where these differ, by id, in passes of at most two million documents held in memory by their hashes.
 // It refreshes the indices and changes nothing else. A difference is no error.
 func Verify(ctx context.Context, src fs.FS, es elastictransport.Interface, o *Options) (*Diff, error) {
@@ -43,9 +44,12 @@ func (v *verifier) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chosen, err := choose(m, &v.o)
+	chosen, streams, err := choose(m, &v.o)
 	if err != nil {
 		return err
+	}
+	for _, s := range streams {
+		chosen = append(chosen, s.members...)
 	}
 	if v.cluster, err = v.c.Info(ctx); err != nil {
 		return err
@@ -70,7 +74,12 @@ func (v *verifier) verify(ctx context.Context) error {
 		}
 		v.t.update(func(p *Progress) { p.Index, p.IndicesDone = ch.to, p.IndicesDone+1 })
 	}
-	return nil
+	for _, s := range streams {
+		if err := v.stream(ctx, m, s); err != nil {
+			return fmt.Errorf("data stream %s: %w", s.to, err)
+		}
+	}
+	return v.sections(ctx, m)
 }
 
 func (v *verifier) index(ctx context.Context, ch choice) (*IndexDiff, error) {
