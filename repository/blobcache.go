@@ -42,7 +42,7 @@ func (f *snapshotFS) blob(id ID) ([]byte, error) {
 	c.mu.Unlock()
 	b := e.Value.(*cachedBlob)
 	b.once.Do(func() {
-		b.p, b.err = f.r.loadBlob(f.ctx, f.ix, pack.Data, id, nil)
+		b.p, b.err = f.r.loadMoved(f.ctx, &f.ix, pack.Data, id, nil)
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if b.err != nil {

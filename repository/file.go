@@ -48,7 +48,7 @@ func (f *snapshotFS) open(n *node, name string) (*File, error) {
 	file := &File{fsys: f, name: name, n: n, ends: make([]int64, len(n.Content)), cur: -1, ahead: map[int]*fetch{}}
 	end := int64(0)
 	for i, id := range n.Content {
-		size, ok := f.ix.Size(pack.Data, id)
+		size, ok := f.ix.Load().Size(pack.Data, id)
 		if !ok {
 			return nil, fmt.Errorf("data blob %v: %w", id, errNoBlob)
 		}
@@ -218,7 +218,7 @@ func (f *File) advance(i int) error {
 		f.cur, f.buf = i, a.p
 		return nil
 	}
-	p, err := f.fsys.r.loadBlob(f.ctx, f.fsys.ix, pack.Data, f.n.Content[i], f.takeSpare())
+	p, err := f.fsys.r.loadMoved(f.ctx, &f.fsys.ix, pack.Data, f.n.Content[i], f.takeSpare())
 	if err != nil {
 		return err
 	}
@@ -252,7 +252,7 @@ func (f *File) prefetch(i int) {
 		buf := f.takeSpare()
 		f.run.Go(func() {
 			defer close(a.done)
-			a.p, a.err = f.fsys.r.loadBlob(f.ctx, f.fsys.ix, pack.Data, f.n.Content[j], buf)
+			a.p, a.err = f.fsys.r.loadMoved(f.ctx, &f.fsys.ix, pack.Data, f.n.Content[j], buf)
 			if a.err == nil && int64(len(a.p)) != f.ends[j]-f.begin(j) {
 				a.err = ErrDamaged
 			}

@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/escrow-backup/escrow/internal/index"
@@ -23,13 +24,15 @@ import (
 // links are not followed, since their targets lie in another machine's file system.
 //
 // It takes no lock, so that a store that cannot be written can be read, and that a restore that takes days keeps nobody
-// waiting. Whoever removes the snapshot and prunes meanwhile makes reading fail with an error; it never gives wrong bytes.
+// waiting. It may be read while others prune. Whoever removes the snapshot as well makes reading fail with an error that wraps
+// fs.ErrNotExist; it never gives wrong bytes.
 func (r *Repo) FS(ctx context.Context, s *Snapshot) (fs.FS, error) {
 	ix, err := r.refreshIndex(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open snapshot %s: %w", s.ID.Short(), err)
 	}
-	f := &snapshotFS{r: r, ctx: ctx, ix: ix, time: s.Time, root: s.Tree, trees: map[ID]*list.Element{}}
+	f := &snapshotFS{r: r, ctx: ctx, time: s.Time, root: s.Tree, trees: map[ID]*list.Element{}}
+	f.ix.Store(ix)
 	f.blobs.limit = 16 << 20
 	if _, err := f.tree(s.Tree); err != nil {
 		return nil, fmt.Errorf("open snapshot %s: %w", s.ID.Short(), err)
@@ -41,7 +44,7 @@ func (r *Repo) FS(ctx context.Context, s *Snapshot) (fs.FS, error) {
 type snapshotFS struct {
 	r    *Repo
 	ctx  context.Context
-	ix   *index.Index
+	ix   atomic.Pointer[index.Index]
 	time time.Time
 	root ID
 
@@ -70,7 +73,7 @@ func (f *snapshotFS) tree(id ID) ([]*node, error) {
 		return e.Value.(*cachedTree).nodes, nil
 	}
 	f.mu.Unlock()
-	text, err := f.r.loadBlob(f.ctx, f.ix, pack.Tree, id, nil)
+	text, err := f.r.loadMoved(f.ctx, &f.ix, pack.Tree, id, nil)
 	if err != nil {
 		return nil, err
 	}

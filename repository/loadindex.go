@@ -24,6 +24,19 @@ func (r *Repo) refreshIndex(ctx context.Context) (*index.Index, error) {
 		return nil, err
 	}
 	defer r.indexTurn.give()
+	ix, err := r.loadNewIndexes(ctx)
+	for range 2 {
+		if !backend.IsNotExist(err) {
+			break
+		}
+		// Between the listing and the reading a prune, or who repairs the index, put others in its place.
+		ix, err = r.loadNewIndexes(ctx)
+	}
+	return ix, err
+}
+
+// loadNewIndexes does it once. The caller has the turn.
+func (r *Repo) loadNewIndexes(ctx context.Context) (*index.Index, error) {
 	stored := map[string]bool{}
 	var fresh []backend.Handle
 	for fi, err := range r.be.List(ctx, backend.Index) {
@@ -46,35 +59,36 @@ func (r *Repo) refreshIndex(ctx context.Context) (*index.Index, error) {
 		known = map[string]bool{}
 	}
 	todo := slices.DeleteFunc(fresh, func(h backend.Handle) bool { return known[h.Name] })
-	packs, err := r.readIndexes(ctx, todo)
+	err := r.addIndexes(ctx, ix, known, todo)
+	if err == nil || ix == r.index.Load() { // what was added counts, although there is more
+		r.index.Store(ix)
+		r.indexes = known
+	}
 	if err != nil {
 		return nil, err
 	}
-	ix.Add(packs)
-	for _, h := range todo {
-		known[h.Name] = true
-	}
-	r.index.Store(ix)
-	r.indexes = known
 	return ix, nil
 }
 
-// readIndexes reads index files, several at once.
-func (r *Repo) readIndexes(ctx context.Context, handles []backend.Handle) ([]index.Pack, error) {
+// addIndexes reads index files, several at once, adds each to ix as soon as it is decoded, and notes its name.
+func (r *Repo) addIndexes(ctx context.Context, ix *index.Index, known map[string]bool, handles []backend.Handle) error {
 	var mu sync.Mutex
-	var all []index.Pack
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(loaders)
 	for _, h := range handles {
 		g.Go(func() error {
 			packs, err := r.readIndex(ctx, h)
+			if err != nil {
+				return err
+			}
+			ix.Add(packs)
 			mu.Lock()
 			defer mu.Unlock()
-			all = append(all, packs...)
-			return err
+			known[h.Name] = true
+			return nil
 		})
 	}
-	return all, g.Wait()
+	return g.Wait()
 }
 
 func (r *Repo) readIndex(ctx context.Context, h backend.Handle) ([]index.Pack, error) {

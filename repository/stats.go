@@ -3,6 +3,7 @@ package repository
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/escrow-backup/escrow/internal/index"
 	"github.com/escrow-backup/escrow/internal/pack"
@@ -42,7 +43,8 @@ func (r *Repo) Stats(ctx context.Context, snapshots ...*Snapshot) (*Stats, error
 	if err != nil {
 		return nil, fmt.Errorf("sum up snapshots: %w", err)
 	}
-	c := &counter{r: r, ix: ix, trees: map[ID]*treeSum{}, blobs: map[ID]struct{}{}}
+	c := &counter{r: r, trees: map[ID]*treeSum{}, blobs: map[ID]struct{}{}}
+	c.ix.Store(ix)
 	for _, s := range snapshots {
 		t, err := c.tree(ctx, s.Tree)
 		if err != nil {
@@ -67,7 +69,7 @@ func (r *Repo) Stats(ctx context.Context, snapshots ...*Snapshot) (*Stats, error
 // counter is one call of Stats. It reads each tree once, whatever the number of snapshots that have it.
 type counter struct {
 	r     *Repo
-	ix    *index.Index
+	ix    atomic.Pointer[index.Index]
 	trees map[ID]*treeSum
 	blobs map[ID]struct{} // of data
 	stats Stats
@@ -92,7 +94,7 @@ func (c *counter) tree(ctx context.Context, id ID) (*treeSum, error) {
 	if err := c.blob(pack.Tree, id); err != nil {
 		return nil, err
 	}
-	text, err := c.r.loadBlob(ctx, c.ix, pack.Tree, id, nil)
+	text, err := c.r.loadMoved(ctx, &c.ix, pack.Tree, id, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +141,7 @@ func (c *counter) tree(ctx context.Context, id ID) (*treeSum, error) {
 
 // blob counts a blob. If it lies in several packs, one counts.
 func (c *counter) blob(t pack.Type, id ID) error {
-	for loc := range c.ix.Lookup(t, id) {
+	for loc := range c.ix.Load().Lookup(t, id) {
 		c.stats.Blobs++
 		c.stats.BlobBytes += int64(loc.PlainLength())
 		c.stats.PackedBytes += int64(loc.Length)
