@@ -67,6 +67,9 @@ type CheckOptions struct {
 	// that the snapshots need is named by an index and that the packs are there and have the right sizes.
 	ReadData bool
 
+	// ReadSubset reads, in the same way, only a part of the packs. With ReadData, all are read.
+	ReadSubset Subset
+
 	// Leftovers yields packs in no index as well, and with ReadData reads them. They are harmless: a run that was killed
 	// left them, or one that is at work now has not indexed them yet. Without it, every Problem is damage.
 	Leftovers bool
@@ -153,7 +156,7 @@ func (c *checker) run(ctx context.Context) error {
 	// Others may write meanwhile, in the order packs, index, snapshot. Read the other way round, what a snapshot needs is
 	// there whenever it was written.
 	steps := []func(context.Context) error{c.keys, c.snapshots, c.indexes, c.structure, c.trees}
-	if c.opt.ReadData {
+	if c.opt.ReadData || c.opt.ReadSubset != (Subset{}) {
 		steps = append(steps, c.data)
 	}
 	for _, step := range steps {

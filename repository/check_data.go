@@ -16,8 +16,11 @@ import (
 // packReaders is how many packs are read at once. Each needs memory for a blob, and its text.
 const packReaders = 2
 
-// data reads all packs.
+// data reads all packs, or the subset of them.
 func (c *checker) data(ctx context.Context) error {
+	if !c.opt.ReadData {
+		c.opt.ReadSubset.restrict(c.packs)
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(packReaders)
 	for id, blobs := range c.ix.Packs() {
