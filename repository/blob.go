@@ -36,6 +36,11 @@ func (r *Repo) loadCopy(ctx context.Context, loc index.Location, buf []byte) ([]
 	if loc.Length > maxBlob || loc.PlainLength() > maxBlob {
 		return nil, fmt.Errorf("%v: a blob of %d bytes is not plausible", h, loc.PlainLength())
 	}
+	if loc.Type == pack.Tree && r.useCache(ctx) {
+		if p := r.cachedTree(ctx, loc, buf); p != nil {
+			return p, nil
+		}
+	}
 	var sealed []byte
 	if loc.Plain == 0 {
 		// The text will lie in the sealed form.

@@ -122,7 +122,7 @@ func (r *Repo) check(ctx context.Context, opt CheckOptions, yield func(Problem, 
 			}
 		}()
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(withoutCache(ctx))
 	defer cancel()
 	// The caller's function must run in the caller's goroutine.
 	problems := make(chan Problem)

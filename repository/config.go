@@ -23,9 +23,12 @@ func newConfig(version int) (config, error) {
 	if err != nil {
 		return config{}, fmt.Errorf("choose polynomial: %w", err)
 	}
-	var id ID
+	return config{Version: uint(version), ID: randomID().String(), Polynomial: p}, nil
+}
+
+func randomID() (id ID) {
 	rand.Read(id[:]) // never fails
-	return config{Version: uint(version), ID: id.String(), Polynomial: p}, nil
+	return id
 }
 
 // rusticChunker are fields that rustic adds. They change where files are cut, so ignoring them would end deduplication

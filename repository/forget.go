@@ -221,7 +221,7 @@ func (r *Repo) PlanForgetIDs(ctx context.Context, ids ...ID) (*ForgetPlan, error
 		if slices.ContainsFunc(g.Remove, func(s *Snapshot) bool { return s.ID == id }) {
 			continue
 		}
-		s, err := r.loadSnapshot(ctx, backend.Handle{Type: backend.Snapshot, Name: id.String()})
+		s, err := r.loadSnapshot(withoutCache(ctx), backend.Handle{Type: backend.Snapshot, Name: id.String()})
 		switch {
 		case err == nil:
 		case ctx.Err() != nil, errors.Is(err, fs.ErrNotExist):

@@ -50,6 +50,7 @@ func initialize(ctx context.Context, b backend.Backend, pw Password, o *Options)
 	if _, err := r.saveFile(ctx, backend.Config, text); err != nil {
 		return nil, err
 	}
+	r.openCache()
 	return r, nil
 }
 

@@ -32,6 +32,9 @@ func (r *Repo) refreshIndex(ctx context.Context) (*index.Index, error) {
 		// Between the listing and the reading a prune, or who repairs the index, put others in its place.
 		ix, err = r.loadNewIndexes(ctx)
 	}
+	if err == nil && r.cache != nil {
+		r.cache.keepPacks(ix)
+	}
 	return ix, err
 }
 

@@ -57,5 +57,6 @@ func openWith(b backend.Backend, key *crypto.Key, sealed []byte, opt Options) (*
 		return nil, err
 	}
 	r.cfg = cfg
+	r.openCache()
 	return r, nil
 }

@@ -18,7 +18,13 @@ type Options struct {
 	ScryptN     int           // of new keys: cost of the password key, a power of two; 0: about half a second, as restic chooses
 	NoLock      bool          // for reading a store that cannot be written; Write is then refused
 	LockTimeout time.Duration // how long to wait for a conflicting lock; default 0: fail at once
-	CopyChunker *Repo         // Init only: cut files where this repository does, so that Copy between the two deduplicates
+	// Cache is a directory of this machine for copies of what every operation reads: indexes, snapshots and directories,
+	// encrypted as they are. It is made if need be; several repositories and processes may share it. Nothing is lost with it: it may
+	// be removed at any time, what is damaged in it is read anew, and what is gone from the repository is removed from it. If it
+	// cannot be used, only the Logger is told. Default: none.
+	Cache string
+
+	CopyChunker *Repo // Init only: cut files where this repository does, so that Copy between the two deduplicates
 
 	// LockSettle is how long to wait between creating a lock and looking for those of others that were created at the same
 	// moment. It must be longer than a new file takes to be listed. Default 200 ms, as restic.

@@ -75,6 +75,7 @@ func (r *Repo) PlanRepairIndex(ctx context.Context, o *RepairIndexOptions) (*Ind
 }
 
 func (r *Repo) planRepairIndex(ctx context.Context, opt RepairIndexOptions) (*IndexRepair, error) {
+	ctx = withoutCache(ctx)
 	list, err := r.listing(ctx)
 	if err != nil {
 		return nil, err

@@ -72,6 +72,7 @@ func (r *Repo) PlanRepairSnapshots(ctx context.Context, snapshots ...*Snapshot) 
 }
 
 func (r *Repo) planRepairSnapshots(ctx context.Context, snapshots []*Snapshot) (p *SnapshotsRepair, err error) {
+	ctx = withoutCache(ctx)
 	if len(snapshots) == 0 {
 		if snapshots, err = r.loadSnapshots(ctx); err != nil {
 			return nil, err
@@ -130,7 +131,7 @@ func (r *Repo) repairSnapshots(ctx context.Context, lock *heldLock, p *Snapshots
 	if _, err := r.refreshIndex(ctx); err != nil {
 		return nil, err
 	}
-	w := newWriter(ctx, r, lock, r.now())
+	w := newWriter(withoutCache(ctx), r, lock, r.now())
 	defer func() {
 		w.stop(ErrClosed)
 		w.close()

@@ -17,6 +17,7 @@ import (
 // Repo is an open repository. All methods may be called concurrently.
 type Repo struct {
 	be    backend.Backend
+	cache *cache // nil: none
 	opt   Options
 	key   *crypto.Key
 	keyID atomic.Pointer[ID] // the key file that was opened
@@ -62,7 +63,24 @@ func cpus() int { return min(runtime.GOMAXPROCS(0), 8) }
 // Close releases the handle, not the Backend, which its opener closes. No other call may be under way.
 func (r *Repo) Close() error {
 	r.codec.close()
+	if r.cache != nil {
+		return r.cache.close()
+	}
 	return nil
+}
+
+// openCache opens the cache that Options name. Without it, everything takes longer and nothing else.
+func (r *Repo) openCache() {
+	if r.opt.Cache == "" {
+		return
+	}
+	c, err := openCache(r.opt.Cache, r.cfg.ID, r.opt.Logger)
+	if err != nil {
+		r.opt.Logger.Warn("cache cannot be used", "error", err)
+		return
+	}
+	r.cache = c
+	r.be = &cachedBackend{r.be, r}
 }
 
 // ID is the repository's own random id: 64 hexadecimal digits. Copies of a repository have the same.

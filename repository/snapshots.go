@@ -65,7 +65,7 @@ func (r *Repo) findSnapshot(ctx context.Context, ref string) (*Snapshot, error) 
 		return nil, fmt.Errorf("not an id nor \"latest\" nor \"latest~2\": %w", fs.ErrNotExist)
 	}
 	if len(ref) == 64 {
-		return r.loadSnapshot(ctx, backend.Handle{Type: backend.Snapshot, Name: ref})
+		return r.loadSnapshot(withoutCache(ctx), backend.Handle{Type: backend.Snapshot, Name: ref}) // it may have been removed
 	}
 	var found []string
 	for fi, err := range r.be.List(ctx, backend.Snapshot) {
