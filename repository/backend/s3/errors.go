@@ -114,10 +114,12 @@ func (b *Backend) explain(ctx context.Context, x *exchange, err error) error {
 		}
 		return &answerError{cause: withoutURL(err), status: x.status, header: x.header, text: b.redact.Replace(withoutURL(err).Error())}
 	}
-	if b.ambient && (resp.Code == "ExpiredToken" || resp.Code == "ExpiredTokenException") {
-		b.creds.Expire() // sooner than was said: the next call gets new ones
-	}
 	e := &answerError{code: resp.Code, status: x.status, header: x.header, cause: sentinel(resp.Code, x.status)}
+	if b.ambient && (resp.Code == "ExpiredToken" || resp.Code == "ExpiredTokenException") {
+		// Sooner than was said. The next call gets new ones, so this is no lack of permission.
+		b.creds.Expire()
+		e.cause = nil
+	}
 	text := resp.Error()
 	switch {
 	case resp.StatusCode != 0 && strings.HasPrefix(resp.Code, fmt.Sprintf("%d ", resp.StatusCode)):

@@ -61,8 +61,9 @@ type Config struct {
 	// DeleteVersions makes Remove delete every version of a file for good, where it would only hide it otherwise.
 	DeleteVersions bool
 
-	Anonymous bool // send no credentials
-	ListV1    bool // list with the first version of the protocol, for servers that do not know the second
+	Anonymous   bool // send no credentials
+	ListV1      bool // list with the first version of the protocol, for servers that do not know the second
+	NoCondition bool // do not send If-None-Match; a server that answers "not implemented" is found out without this
 
 	// Settings hold credentials, region, storage class and what else the package's comment names; nil works.
 	Settings *backend.Settings
@@ -148,6 +149,7 @@ func open(ctx context.Context, c Config) (*Backend, error) {
 		return nil, err
 	}
 	b.core = *core
+	b.noCondition.Store(c.NoCondition)
 	return b, checkBucket(c.Bucket)
 }
 
@@ -209,7 +211,7 @@ func parse(location string) (Config, error) {
 		}
 	}
 	host, rest, _ := strings.Cut(rest, "/")
-	if strings.ContainsAny(host, "@?#") {
+	if strings.ContainsAny(host, "@?#") || strings.HasSuffix(host, ":") {
 		return Config{}, errors.New("the host is no host; credentials go into the settings: " + want)
 	}
 	bucket, prefix, _ := strings.Cut(strings.TrimLeft(rest, "/"), "/")

@@ -1,0 +1,661 @@
+package s3_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/s3"
+)
+
+const (
+	keyID  = "AKIDEXAMPLE"
+	secret = "wJalrXUtnFEMI-secret"
+	token  = "session-token-value"
+)
+
+// settings have no more than what is given: nothing of the environment.
+func settings(values map[string]string) *backend.Settings {
+	return &backend.Settings{Lookup: func(key string) (string, bool) {
+		v, found := values[key]
+		return v, found
+	}}
+}
+
+func credentials() *backend.Settings {
+	return settings(map[string]string{
+		"AWS_ACCESS_KEY_ID": keyID, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": token, "AWS_REGION": "eu-west-1",
+	})
+}
+
+// serve opens the bucket "bucket" at a server that answers as h does. Fields of c that are not set get defaults.
+func serve(t *testing.T, c s3.Config, h http.HandlerFunc) *s3.Backend {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	c.Endpoint, c.Bucket = server.URL, "bucket"
+	if c.Settings == nil {
+		c.Settings = credentials()
+	}
+	b, err := s3.Open(t.Context(), c)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b
+}
+
+func handle(typ backend.FileType, content string) backend.Handle {
+	if typ == backend.Config {
+		return backend.Handle{Type: typ}
+	}
+	sum := sha256.Sum256([]byte(content))
+	return backend.Handle{Type: typ, Name: hex.EncodeToString(sum[:])}
+}
+
+func save(ctx context.Context, b backend.Backend, h backend.Handle, content string) error {
+	return b.Save(ctx, h, strings.NewReader(content), int64(len(content)))
+}
+
+func load(b backend.Backend, h backend.Handle, off, n int64) (string, error) {
+	r, err := b.Load(context.Background(), h, off, n)
+	if err != nil {
+		return "", err
+	}
+	data, err := io.ReadAll(r)
+	return string(data), errors.Join(err, r.Close())
+}
+
+func list(b backend.Backend, typ backend.FileType) (infos []backend.FileInfo, err error) {
+	for fi, e := range b.List(context.Background(), typ) {
+		if e != nil {
+			return infos, e
+		}
+		infos = append(infos, fi)
+	}
+	return infos, nil
+}
+
+// object writes the headers of an object of this size.
+func object(w http.ResponseWriter, size int) {
+	w.Header().Set("ETag", `"0123"`)
+	w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+	w.Header().Set("Content-Length", fmt.Sprint(size))
+}
+
+// refuse answers as S3 does.
+func refuse(w http.ResponseWriter, status int, code, message string) {
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, "<?xml version=\"1.0\"?><Error><Code>%s</Code><Message>%s</Message><RequestId>REQ1</RequestId></Error>", code, message)
+}
+
+// everyCall makes each call once and returns the errors by operation.
+func everyCall(b backend.Backend) map[string]error {
+	h := handle(backend.Pack, "content")
+	ctx := context.Background()
+	_, statErr := b.Stat(ctx, h)
+	_, loadErr := load(b, h, 0, -1)
+	_, rangeErr := load(b, h, 2, 3)
+	_, listErr := list(b, backend.Pack)
+	return map[string]error{
+		"save": save(ctx, b, h, "content"), "stat": statErr, "load": loadErr, "load range": rangeErr, "list": listErr, "remove": b.Remove(ctx, h),
+	}
+}
+
+func requireNoSecret(t *testing.T, err error) {
+	t.Helper()
+	for _, s := range []string{keyID, secret, token, "X-Amz-"} {
+		require.NotContains(t, err.Error(), s)
+	}
+}
+
+func TestErrorResponses(t *testing.T) {
+	for _, c := range []struct {
+		status   int
+		code     string
+		sentinel error
+	}{
+		{404, "NoSuchKey", fs.ErrNotExist},
+		{403, "AccessDenied", fs.ErrPermission},
+		{403, "InvalidAccessKeyId", fs.ErrPermission},
+		{403, "SignatureDoesNotMatch", fs.ErrPermission},
+		{403, "SomethingNew", fs.ErrPermission},
+		{401, "SomethingNew", fs.ErrPermission},
+		{400, "ExpiredToken", fs.ErrPermission},
+		{400, "InvalidToken", fs.ErrPermission},
+		{403, "RequestTimeTooSkewed", fs.ErrPermission},
+		{503, "SlowDown", nil},
+		{500, "InternalError", nil},
+		{400, "InvalidDigest", nil},
+	} {
+		t.Run(c.code, func(t *testing.T) {
+			b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodHead && c.status != 404 && c.status != 403 {
+					object(w, 7) // a HEAD has no room for a code
+					return
+				}
+				// It repeats what it was sent, as careless servers do.
+				refuse(w, c.status, c.code, "No. You are "+keyID+" with "+token)
+			})
+			for op, err := range everyCall(b) {
+				if op == "save" || op == "stat" {
+					continue // what they see is a HEAD
+				}
+				if op == "remove" && c.sentinel == fs.ErrNotExist || op == "list" && c.sentinel == fs.ErrNotExist {
+					continue
+				}
+				require.Error(t, err, op)
+				requireNoSecret(t, err)
+				for _, s := range []error{fs.ErrNotExist, fs.ErrPermission, fs.ErrExist} {
+					require.Equal(t, s == c.sentinel, errors.Is(err, s), "%s: %v", op, err)
+				}
+				var be *backend.Error
+				require.ErrorAs(t, err, &be)
+				if op != "remove" || c.status != 403 {
+					require.ErrorContains(t, err, c.code)
+				}
+			}
+		})
+	}
+}
+
+func TestMissingBucket(t *testing.T) {
+	missing := func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("x-minio-error-code", "NoSuchBucket")
+		refuse(w, 404, "NoSuchBucket", "The specified bucket does not exist")
+	}
+	for op, err := range everyCall(serve(t, s3.Config{}, missing)) {
+		require.ErrorIs(t, err, fs.ErrNotExist, op)
+		require.ErrorContains(t, err, `bucket "bucket" does not exist at 127.0.0.1:`)
+	}
+	// Where it may be created, it is an empty repository.
+	b := serve(t, s3.Config{CreateBucket: true}, missing)
+	for _, typ := range backend.FileTypes {
+		infos, err := list(b, typ)
+		require.NoError(t, err)
+		require.Empty(t, infos)
+	}
+}
+
+func TestBucketThatMayNotBeCreated(t *testing.T) {
+	b := serve(t, s3.Config{CreateBucket: true}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut && strings.Trim(r.URL.Path, "/") == "bucket" {
+			refuse(w, 403, "AccessDenied", "Access Denied.")
+			return
+		}
+		refuse(w, 404, "NoSuchBucket", "The specified bucket does not exist")
+	})
+	err := save(t.Context(), b, handle(backend.Key, "k"), "k")
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.ErrorContains(t, err, `create bucket "bucket"`)
+}
+
+// A proxy, a portal or a load balancer says things that S3 never said.
+func TestPagesOfOthers(t *testing.T) {
+	for _, status := range []int{200, 404, 403, 409, 412, 502} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/html; charset=utf-8")
+				w.Header().Set("ETag", `"page"`)
+				w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
+				w.WriteHeader(status)
+				fmt.Fprint(w, "<html><body>please log in</body></html>")
+			})
+			for op, err := range everyCall(b) {
+				require.ErrorContains(t, err, "an HTML page instead of an answer of S3", op)
+				require.NotErrorIs(t, err, fs.ErrNotExist, op)
+				require.NotErrorIs(t, err, fs.ErrExist, op)
+			}
+		})
+	}
+	t.Run("plain text", func(t *testing.T) {
+		b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "upstream gone, "+secret, http.StatusBadGateway)
+		})
+		for op, err := range everyCall(b) {
+			require.ErrorContains(t, err, "502 Bad Gateway", op)
+			requireNoSecret(t, err)
+		}
+	})
+	t.Run("empty success", func(t *testing.T) {
+		b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {})
+		for op, err := range everyCall(b) {
+			require.Error(t, err, op)
+		}
+	})
+}
+
+func TestSaveRequest(t *testing.T) {
+	s := credentials()
+	s.StorageClass = "STANDARD_IA"
+	var got *http.Request
+	var body []byte
+	b := serve(t, s3.Config{Prefix: "a/b", Settings: s}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPut {
+			refuse(w, 404, "NoSuchKey", "")
+			return
+		}
+		got = r
+		body, _ = io.ReadAll(r.Body)
+		object(w, 0)
+	})
+	for _, typ := range backend.FileTypes {
+		content := "content of a " + typ.String()
+		h := handle(typ, content)
+		require.NoError(t, save(t.Context(), b, h, content))
+		require.Equal(t, "/bucket/a/b/"+h.Path(), got.URL.Path)
+		require.Equal(t, content, string(body))
+		sum := md5.Sum([]byte(content))
+		require.Equal(t, base64.StdEncoding.EncodeToString(sum[:]), got.Header.Get("Content-Md5"))
+		require.Contains(t, got.Header.Get("Authorization"), "content-md5;", "it must be signed")
+		require.Contains(t, got.Header.Get("Authorization"), "/eu-west-1/s3/")
+		require.Equal(t, "*", got.Header.Get("If-None-Match"))
+		require.Equal(t, token, got.Header.Get("X-Amz-Security-Token"))
+		class := ""
+		if typ == backend.Pack {
+			class = "STANDARD_IA"
+		}
+		require.Equal(t, class, got.Header.Get("X-Amz-Storage-Class"))
+	}
+	require.ErrorIs(t, b.Save(t.Context(), handle(backend.Pack, ""), strings.NewReader(""), 5<<30+1), fs.ErrInvalid)
+}
+
+func TestServerWithoutConditionalPut(t *testing.T) {
+	var conditions []string
+	stored := map[string]bool{}
+	b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodHead && !stored[r.URL.Path]:
+			w.WriteHeader(404)
+		case r.Method == http.MethodHead:
+			object(w, 1)
+		case r.Header.Get("If-None-Match") != "":
+			conditions = append(conditions, "asked")
+			refuse(w, 501, "NotImplemented", "A header you provided implies functionality that is not implemented")
+		default:
+			conditions = append(conditions, "not asked")
+			stored[r.URL.Path] = true
+			object(w, 0)
+		}
+	})
+	require.NoError(t, save(t.Context(), b, handle(backend.Key, "k"), "k"))
+	require.NoError(t, save(t.Context(), b, handle(backend.Pack, "p"), "p"))
+	require.ErrorIs(t, save(t.Context(), b, handle(backend.Pack, "p"), "p"), fs.ErrExist)
+	require.Equal(t, []string{"asked", "not asked", "not asked"}, conditions)
+}
+
+func TestConcurrentSavers(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		code   string
+		wins   bool // the other one
+		want   error
+	}{
+		"the other was first":       {412, "PreconditionFailed", true, fs.ErrExist},
+		"at once, the other wins":   {409, "ConditionalRequestConflict", true, fs.ErrExist},
+		"at once, and then removed": {409, "ConditionalRequestConflict", false, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			put := false
+			b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+				if r.Method == http.MethodPut {
+					put = true
+					refuse(w, c.status, c.code, "no")
+					return
+				}
+				if put && c.wins {
+					object(w, 1)
+					return
+				}
+				w.WriteHeader(404)
+			})
+			err := save(t.Context(), b, handle(backend.Pack, "p"), "p")
+			require.Error(t, err)
+			require.Equal(t, c.want != nil, errors.Is(err, fs.ErrExist), "%v", err)
+		})
+	}
+}
+
+// What a caller gives to Save is his again when it returns, even if the server did not want all of it.
+func TestBodyIsNotReadAfterSave(t *testing.T) {
+	b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			refuse(w, 403, "AccessDenied", "no")
+			return
+		}
+		w.WriteHeader(404)
+	})
+	content := make([]byte, 8<<20)
+	for range 5 {
+		err := b.Save(t.Context(), handle(backend.Pack, "p"), bytes.NewReader(content), int64(len(content)))
+		require.Error(t, err)
+		clear(content) // the race detector sees a reader
+	}
+}
+
+func TestLoadAnswers(t *testing.T) {
+	const content = "0123456789"
+	h := handle(backend.Pack, "p")
+	for name, c := range map[string]struct {
+		off, n int64
+		answer func(w http.ResponseWriter)
+		target error
+	}{
+		"truncated": {0, -1, func(w http.ResponseWriter) {
+			object(w, 10)
+			fmt.Fprint(w, content[:4])
+		}, io.ErrUnexpectedEOF},
+		"truncated range": {2, 5, func(w http.ResponseWriter) {
+			object(w, 5)
+			w.Header().Set("Content-Range", "bytes 2-6/10")
+			w.WriteHeader(206)
+			fmt.Fprint(w, content[2:4])
+		}, io.ErrUnexpectedEOF},
+		"all instead of a range": {2, 5, func(w http.ResponseWriter) {
+			object(w, 10)
+			fmt.Fprint(w, content)
+		}, nil},
+		"another range": {2, 5, func(w http.ResponseWriter) {
+			object(w, 5)
+			w.Header().Set("Content-Range", "bytes 3-7/10")
+			w.WriteHeader(206)
+			fmt.Fprint(w, content[3:8])
+		}, nil},
+		"a range that is not as long as it says": {2, 5, func(w http.ResponseWriter) {
+			object(w, 4)
+			w.Header().Set("Content-Range", "bytes 2-6/10")
+			w.WriteHeader(206)
+			fmt.Fprint(w, content[2:6])
+		}, nil},
+		"a range without saying which": {2, 5, func(w http.ResponseWriter) {
+			object(w, 5)
+			w.WriteHeader(206)
+			fmt.Fprint(w, content[2:7])
+		}, nil},
+		"to the end, but not quite": {2, -1, func(w http.ResponseWriter) {
+			object(w, 5)
+			w.Header().Set("Content-Range", "bytes 2-6/10")
+			w.WriteHeader(206)
+			fmt.Fprint(w, content[2:7])
+		}, nil},
+		"past the end": {8, 5, func(w http.ResponseWriter) {
+			object(w, 2)
+			w.Header().Set("Content-Range", "bytes 8-9/10")
+			w.WriteHeader(206)
+			fmt.Fprint(w, content[8:])
+		}, io.ErrUnexpectedEOF},
+		"a range of a whole": {0, -1, func(w http.ResponseWriter) {
+			object(w, 5)
+			w.Header().Set("Content-Range", "bytes 0-4/10")
+			w.WriteHeader(206)
+			fmt.Fprint(w, content[:5])
+		}, nil},
+		"no length": {0, -1, func(w http.ResponseWriter) {
+			object(w, 0)
+			w.Header().Del("Content-Length")
+			fmt.Fprint(w, content)
+			w.(http.Flusher).Flush()
+		}, nil},
+		"no ETag": {0, -1, func(w http.ResponseWriter) {
+			object(w, 10)
+			w.Header().Del("ETag")
+			fmt.Fprint(w, content)
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) { c.answer(w) })
+			got, err := load(b, h, c.off, c.n)
+			require.Error(t, err, "it gave %q", got)
+			require.NotErrorIs(t, err, fs.ErrNotExist)
+			if c.target != nil {
+				require.ErrorIs(t, err, c.target)
+			}
+		})
+	}
+}
+
+func TestLoadEndsWithItsContext(t *testing.T) {
+	release := make(chan struct{})
+	b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		object(w, 10)
+		fmt.Fprint(w, "0123")
+		w.(http.Flusher).Flush()
+		<-release
+	})
+	defer close(release)
+	cause := errors.New("the cause")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	r, err := b.Load(ctx, handle(backend.Pack, "p"), 0, -1)
+	require.NoError(t, err)
+	_, err = io.ReadFull(r, make([]byte, 4))
+	require.NoError(t, err)
+	go cancel(cause) // in the middle of a read that waits
+	_, err = io.ReadAll(r)
+	require.ErrorIs(t, err, cause)
+	require.NoError(t, r.Close())
+}
+
+// listing answers the requests of a list with these pages, and tells the tokens it was asked with.
+func listing(t *testing.T, tokens *[]string, pages ...string) *s3.Backend {
+	return serve(t, s3.Config{Prefix: "pre"}, func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		require.Equal(t, "2", q.Get("list-type"))
+		require.Equal(t, "pre/data/", q.Get("prefix"))
+		w.Header().Set("Content-Type", "application/xml")
+		fmt.Fprint(w, pages[len(*tokens)])
+		*tokens = append(*tokens, q.Get("continuation-token"))
+	})
+}
+
+func page(next string, keys ...string) string {
+	var s strings.Builder
+	s.WriteString(`<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>bucket</Name>`)
+	if next != "" {
+		fmt.Fprintf(&s, "<IsTruncated>true</IsTruncated><NextContinuationToken>%s</NextContinuationToken>", next)
+	}
+	for _, k := range keys {
+		fmt.Fprintf(&s, "<Contents><Key>%s</Key><Size>%d</Size><ETag>&quot;e&quot;</ETag></Contents>", k, len(k))
+	}
+	return s.String() + "</ListBucketResult>"
+}
+
+func TestList(t *testing.T) {
+	a, c := handle(backend.Pack, "a"), handle(backend.Pack, "c")
+	wrong := handle(backend.Pack, "wrong").Name
+	var tokens []string
+	b := listing(t, &tokens,
+		page("t1", "pre/data/", "pre/data/README", "pre/"+a.Path(), "pre/"+a.Path()+".bak"),
+		page("t2"),
+		page("", "pre/data/zz/"+wrong, "pre/data/"+wrong, "pre/data/"+wrong[:2]+"/x/"+wrong, "pre/"+c.Path()))
+	infos, err := list(b, backend.Pack)
+	require.NoError(t, err)
+	size := int64(len("pre/" + a.Path()))
+	require.Equal(t, []backend.FileInfo{{Handle: a, Size: size}, {Handle: c, Size: size}}, infos)
+	require.Equal(t, []string{"", "t1", "t2"}, tokens)
+}
+
+func TestListThatIsNotWhole(t *testing.T) {
+	a := "pre/" + handle(backend.Pack, "a").Path()
+	whole := page("", a)
+	for name, pages := range map[string][]string{
+		"cut":                  {whole[:len(whole)-30]},
+		"cut in a later page":  {page("t1", a), whole[:len(whole)-30]},
+		"empty":                {""},
+		"an error, too late":   {`<?xml version="1.0"?><Error><Code>InternalError</Code><Message>no</Message></Error>`},
+		"something else":       {`<?xml version="1.0"?><Portal><Login/></Portal>`},
+		"more, but no token":   {strings.Replace(page("t1", a), "<NextContinuationToken>t1</NextContinuationToken>", "", 1)},
+		"something else later": {page("t1", a), `<Portal/>`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tokens []string
+			_, err := list(listing(t, &tokens, pages...), backend.Pack)
+			require.Error(t, err)
+		})
+	}
+}
+
+func TestListStopsWhenToldTo(t *testing.T) {
+	var tokens []string
+	b := listing(t, &tokens, page("t1", "pre/"+handle(backend.Pack, "a").Path(), "pre/"+handle(backend.Pack, "b").Path()))
+	for _, err := range b.List(t.Context(), backend.Pack) {
+		require.NoError(t, err)
+		break
+	}
+	require.Len(t, tokens, 1)
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	cause := errors.New("the cause")
+	tokens = nil
+	var last error
+	for _, err := range b.List(ctx, backend.Pack) {
+		cancel(cause)
+		last = err
+	}
+	require.ErrorIs(t, last, cause)
+}
+
+func TestRemoveDeletesVersionsOldestFirst(t *testing.T) {
+	h := handle(backend.Pack, "p")
+	var deleted []string
+	b := serve(t, s3.Config{DeleteVersions: true}, func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		switch {
+		case r.Method == http.MethodHead:
+			object(w, 1)
+		case r.Method == http.MethodDelete:
+			deleted = append(deleted, q.Get("versionId"))
+			w.WriteHeader(204)
+		default:
+			require.True(t, q.Has("versions"))
+			w.Header().Set("Content-Type", "application/xml")
+			version := func(kind, key, id string) string {
+				return fmt.Sprintf("<%s><Key>%s</Key><VersionId>%s</VersionId></%s>", kind, key, id, kind)
+			}
+			fmt.Fprint(w, `<?xml version="1.0"?><ListVersionsResult><Name>bucket</Name>`,
+				version("Version", h.Path(), "v3"), version("DeleteMarker", h.Path(), "v2"), version("Version", h.Path(), "v1"),
+				version("Version", h.Path()+".bak", "other"), `</ListVersionsResult>`)
+		}
+	})
+	require.NoError(t, b.Remove(t.Context(), h))
+	require.Equal(t, []string{"v1", "v2", "v3"}, deleted)
+}
+
+// Without a region set, the answer says where the bucket is, and one more request goes there.
+func TestBucketElsewhere(t *testing.T) {
+	var regions []string
+	b := serve(t, s3.Config{Settings: settings(map[string]string{"AWS_ACCESS_KEY_ID": keyID, "AWS_SECRET_ACCESS_KEY": secret})},
+		func(w http.ResponseWriter, r *http.Request) {
+			scope := strings.Split(r.Header.Get("Authorization"), "/")
+			regions = append(regions, scope[2])
+			switch {
+			case r.URL.Query().Has("location"):
+				refuse(w, 403, "AccessDenied", "no right to ask")
+			case scope[2] != "eu-central-1":
+				w.Header().Set("x-amz-bucket-region", "eu-central-1")
+				refuse(w, 400, "AuthorizationHeaderMalformed", "the region is wrong")
+			default:
+				object(w, 4)
+				fmt.Fprint(w, "data")
+			}
+		})
+	got, err := load(b, handle(backend.Pack, "p"), 0, -1)
+	require.NoError(t, err)
+	require.Equal(t, "data", got)
+	require.Equal(t, []string{"us-east-1", "us-east-1", "eu-central-1"}, regions)
+}
+
+func TestBrokenConnection(t *testing.T) {
+	b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		require.NoError(t, err)
+		_ = c.Close()
+	})
+	for op, err := range everyCall(b) {
+		require.ErrorIs(t, err, io.EOF, op)
+		requireNoSecret(t, err)
+		require.NotContains(t, err.Error(), "http://", op)
+		require.NotErrorIs(t, err, fs.ErrNotExist)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	for name, c := range map[string]s3.Config{
+		"credentials go into the settings": {Endpoint: "https://id:" + secret + "@host", Bucket: "bucket"},
+		"is not like":                      {Endpoint: "ftp://host", Bucket: "bucket"},
+		"no bucket":                        {Endpoint: "host"},
+		"not a name":                       {Endpoint: "host", Bucket: "a/b"},
+		"none of auto, dns, path":          {Endpoint: "host", Bucket: "bucket", BucketLookup: "dsn"},
+		"AWS_SECRET_ACCESS_KEY is not":     {Endpoint: "host", Bucket: "bucket", Settings: settings(map[string]string{"AWS_ACCESS_KEY_ID": keyID})},
+		"AWS_ACCESS_KEY_ID is not":         {Endpoint: "host", Bucket: "bucket", Settings: settings(map[string]string{"AWS_SECRET_ACCESS_KEY": secret})},
+	} {
+		if c.Settings == nil {
+			c.Settings = credentials()
+		}
+		_, err := s3.Open(t.Context(), c)
+		require.ErrorContains(t, err, name)
+		requireNoSecret(t, err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("enough")
+	cancel(cause)
+	_, err := s3.Opener(ctx, "host/bucket", credentials())
+	require.ErrorIs(t, err, cause)
+	_, err = s3.Opener(t.Context(), "host", credentials())
+	require.ErrorContains(t, err, "names no bucket")
+
+	b, err := s3.Opener(t.Context(), "host/bucket", credentials())
+	require.NoError(t, err)
+	require.Equal(t, 8, backend.Connections(b))
+	require.NoError(t, b.Close())
+	require.ErrorIs(t, b.Close(), fs.ErrClosed)
+	for op, err := range everyCall(b) {
+		require.ErrorIs(t, err, fs.ErrClosed, op)
+	}
+}
+
+func TestBucketLookup(t *testing.T) {
+	for lookup, want := range map[string]string{"": "/bucket/config", "auto": "/bucket/config", "path": "/bucket/config", "dns": "/config"} {
+		var mu sync.Mutex
+		var host, path string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			host, path = r.Host, r.URL.Path
+			object(w, 1)
+		}))
+		// Every name leads to the server, as a proxy does.
+		s := credentials()
+		lookupEnv := s.Lookup
+		s.Lookup = func(key string) (string, bool) {
+			if key == "HTTP_PROXY" {
+				return server.URL, true
+			}
+			return lookupEnv(key)
+		}
+		b, err := s3.Open(t.Context(), s3.Config{Endpoint: "http://s3.example.org", Bucket: "bucket", BucketLookup: lookup, Settings: s})
+		require.NoError(t, err)
+		_, err = b.Stat(t.Context(), backend.Handle{Type: backend.Config})
+		require.NoError(t, err)
+		mu.Lock()
+		require.Equal(t, want, path)
+		require.Equal(t, lookup == "dns", strings.HasPrefix(host, "bucket."), host)
+		mu.Unlock()
+		require.NoError(t, b.Close())
+		server.Close()
+	}
+}
