@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,14 +22,13 @@ type leftover struct {
 	backend.Backend
 	typ    backend.FileType
 	change func([]byte) []byte
-	done   bool
+	done   atomic.Bool
 }
 
 func (l *leftover) Save(ctx context.Context, h backend.Handle, body io.ReaderAt, size int64) error {
-	if l.done || h.Type != l.typ {
+	if h.Type != l.typ || l.done.Swap(true) {
 		return l.Backend.Save(ctx, h, body, size)
 	}
-	l.done = true
 	p, err := io.ReadAll(io.NewSectionReader(body, 0, size))
 	if err != nil {
 		return err
