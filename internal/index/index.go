@@ -1,7 +1,8 @@
 // Package index knows where each blob of a repository lies.
 //
-// An [Index] holds 48 bytes a blob, in arrays sorted by id, one set for data blobs and one for tree blobs. Look-ups take no
-// lock; additions build new arrays beside the old ones and swap them in. A blob may lie in several packs.
+// An [Index] holds 48 bytes a blob, in arrays sorted by id, one set for each type of blob and first byte of the id, so that
+// only a small part of all is ever rebuilt. Look-ups take no lock; additions build new arrays beside the old ones and swap
+// them in. A blob may lie in several packs.
 package index
 
 import (
@@ -28,8 +29,8 @@ type entry struct {
 
 // state is never changed once it is published.
 type state struct {
-	packs    [][32]byte
-	segments [2][][]entry // by type; each sorted by id, the first is the largest
+	packs   [][32]byte
+	buckets [2][256][][]entry // by type and first byte of the id; segments sorted by id, the first is the largest
 }
 
 // Index is safe for concurrent use. Its zero value is empty.
@@ -45,14 +46,34 @@ func (ix *Index) load() *state {
 	return &state{}
 }
 
-// Add adds the blobs of packs.
+// Add adds the blobs of packs. Several may be added at once.
 func (ix *Index) Add(packs []Pack) {
+	added := entries(packs) // before the lock: it takes most of the time
 	ix.mu.Lock()
 	defer ix.mu.Unlock()
-	old := ix.load()
-	// Appending may write behind the end of the old slice, where no reader of the old state looks.
-	s := &state{packs: old.packs, segments: old.segments}
-	var added [2][]entry
+	s := *ix.load()
+	base := uint32(len(s.packs))
+	for _, p := range packs {
+		// Appending may write behind the end of the old slice, where no reader of the old state looks.
+		s.packs = append(s.packs, p.ID)
+	}
+	for t := range added {
+		for rest := added[t]; len(rest) > 0; {
+			first := rest[0].id[0]
+			n := sort.Search(len(rest), func(i int) bool { return rest[i].id[0] > first })
+			e := slices.Clone(rest[:n:n])
+			for i := range e {
+				e[i].pack += base
+			}
+			s.buckets[t][first] = insert(s.buckets[t][first], e)
+			rest = rest[n:]
+		}
+	}
+	ix.state.Store(&s)
+}
+
+// entries gives those of the packs by type, sorted. Packs count from 0.
+func entries(packs []Pack) (all [2][]entry) {
 	var counts [2]int
 	for _, p := range packs {
 		for _, b := range p.Blobs {
@@ -60,22 +81,17 @@ func (ix *Index) Add(packs []Pack) {
 		}
 	}
 	for t, n := range counts {
-		added[t] = make([]entry, 0, n)
+		all[t] = make([]entry, 0, n)
 	}
-	for _, p := range packs {
-		n := uint32(len(s.packs))
-		s.packs = append(s.packs, p.ID)
+	for i, p := range packs {
 		for _, b := range p.Blobs {
-			added[b.Type] = append(added[b.Type], entry{b.ID, n, b.Offset, b.Length, b.Plain})
+			all[b.Type] = append(all[b.Type], entry{b.ID, uint32(i), b.Offset, b.Length, b.Plain})
 		}
 	}
-	for t := range added {
-		if len(added[t]) > 0 {
-			slices.SortFunc(added[t], compare)
-			s.segments[t] = insert(s.segments[t], added[t])
-		}
+	for t := range all {
+		slices.SortFunc(all[t], compare)
 	}
-	ix.state.Store(s)
+	return all
 }
 
 func compare(a, b entry) int { return bytes.Compare(a.id[:], b.id[:]) }
@@ -107,7 +123,7 @@ func merge(a, b []entry) []entry {
 func (ix *Index) Lookup(t pack.Type, id [32]byte) iter.Seq[Location] {
 	return func(yield func(Location) bool) {
 		s := ix.load()
-		for _, seg := range s.segments[t] {
+		for _, seg := range s.buckets[t][id[0]] {
 			for i := search(seg, id); i < len(seg) && seg[i].id == id; i++ {
 				if !yield(s.location(t, seg[i])) {
 					return
@@ -119,7 +135,7 @@ func (ix *Index) Lookup(t pack.Type, id [32]byte) iter.Seq[Location] {
 
 // Size gives the length of the blob's text, and whether the blob is there.
 func (ix *Index) Size(t pack.Type, id [32]byte) (uint32, bool) {
-	for _, seg := range ix.load().segments[t] {
+	for _, seg := range ix.load().buckets[t][id[0]] {
 		if i := search(seg, id); i < len(seg) && seg[i].id == id {
 			return pack.Blob{Length: seg[i].length, Plain: seg[i].plain}.PlainLength(), true
 		}
@@ -135,13 +151,26 @@ func (s *state) location(t pack.Type, e entry) Location {
 	return Location{s.packs[e.pack], pack.Blob{ID: e.id, Type: t, Offset: e.offset, Length: e.length, Plain: e.plain}}
 }
 
+// segments gives all, with the type of their blobs.
+func (s *state) segments() iter.Seq2[pack.Type, []entry] {
+	return func(yield func(pack.Type, []entry) bool) {
+		for t := range s.buckets {
+			for _, segs := range s.buckets[t] {
+				for _, seg := range segs {
+					if !yield(pack.Type(t), seg) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
 // Len is the number of entries: a blob counts once for each place where it lies.
 func (ix *Index) Len() int {
 	n := 0
-	for _, segs := range ix.load().segments {
-		for _, seg := range segs {
-			n += len(seg)
-		}
+	for _, seg := range ix.load().segments() {
+		n += len(seg)
 	}
 	return n
 }
@@ -154,15 +183,17 @@ func (ix *Index) Packs() iter.Seq2[[32]byte, []pack.Blob] {
 		rank := s.ranks()
 		type ref struct {
 			rank, offset uint32
-			segment, pos uint32
+			e            *entry
 			t            pack.Type
 		}
-		refs := make([]ref, 0, ix.Len())
-		for t, segs := range s.segments {
-			for i, seg := range segs {
-				for j, e := range seg {
-					refs = append(refs, ref{rank[e.pack], e.offset, uint32(i), uint32(j), pack.Type(t)})
-				}
+		n := 0
+		for _, seg := range s.segments() {
+			n += len(seg)
+		}
+		refs := make([]ref, 0, n)
+		for t, seg := range s.segments() {
+			for i := range seg {
+				refs = append(refs, ref{rank[seg[i].pack], seg[i].offset, &seg[i], t})
 			}
 		}
 		slices.SortFunc(refs, func(a, b ref) int {
@@ -180,7 +211,7 @@ func (ix *Index) Packs() iter.Seq2[[32]byte, []pack.Blob] {
 			for len(refs) > 0 && refs[0].rank == uint32(i) {
 				r := refs[0]
 				refs = refs[1:]
-				b := s.location(r.t, s.segments[r.t][r.segment][r.pos]).Blob
+				b := s.location(r.t, *r.e).Blob
 				if !slices.Contains(tail(blobs, b.Offset), b) {
 					blobs = append(blobs, b)
 				}

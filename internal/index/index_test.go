@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -122,6 +123,48 @@ func FuzzDecodeFile(f *testing.F) {
 		for range ix.Packs() {
 		}
 	})
+}
+
+// grown adds index files of 50,000 blobs as they are stored, and gives the bytes of memory that the index takes for each blob.
+func grown(tb testing.TB, ix *index.Index, files int) float64 {
+	const packs, blobs = 500, 100
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	ids := make([]int, blobs)
+	for f := range files {
+		var ps []index.Pack
+		for p := range packs {
+			for i := range ids {
+				ids[i] = (f*packs+p)*blobs + i
+			}
+			ps = append(ps, onePack(f*packs+p, ids...))
+		}
+		ps, err := index.DecodeFile(index.AppendFile(nil, ps))
+		require.NoError(tb, err)
+		ix.Add(ps)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	require.Equal(tb, files*packs*blobs, ix.Len())
+	return float64(int64(after.HeapAlloc)-int64(before.HeapAlloc)) / float64(files*packs*blobs)
+}
+
+func TestMemory(t *testing.T) {
+	var ix index.Index
+	require.Less(t, grown(t, &ix, 20), 60.0, "bytes for each of a million blobs")
+	runtime.KeepAlive(&ix)
+}
+
+// BenchmarkTenMillion fills an index with ten million blobs. The time includes making and decoding the files.
+func BenchmarkTenMillion(b *testing.B) {
+	for b.Loop() {
+		var ix index.Index
+		each := grown(b, &ix, 200)
+		b.ReportMetric(each, "B/blob")
+		b.ReportMetric(each*10, "MB")
+		runtime.KeepAlive(&ix)
+	}
 }
 
 func BenchmarkSize(b *testing.B) {
