@@ -60,20 +60,16 @@ func (a *adder) read(n *node, name string) (bool, error) {
 	if err != nil {
 		return false, a.unreadable(name, err)
 	}
-	f := &FileWriter{w: a.w, name: name, split: a.w.r.splitter()}
-	defer f.drop()
+	c := content{w: a.w, ctx: a.ctx}
+	defer c.drop()
 	buf := make([]byte, min(max(n.Size+1, 512), 128<<10)) // with room to see the end at once
 	for {
 		if err := a.w.live(a.ctx); err != nil {
 			return false, err
 		}
 		k, rerr := file.Read(buf)
-		for p := buf[:k]; len(p) > 0; {
-			i, cut := f.split.Next(p)
-			if err := f.add(p[:i], cut); err != nil {
-				return false, err
-			}
-			p = p[i:]
+		if _, err := c.write(buf[:k]); err != nil {
+			return false, err
 		}
 		if rerr == io.EOF {
 			break
@@ -82,10 +78,10 @@ func (a *adder) read(n *node, name string) (bool, error) {
 			return false, a.unreadable(name, rerr)
 		}
 	}
-	if err := f.flush(); err != nil {
+	if n.Content, err = c.finish(); err != nil {
 		return false, err
 	}
-	n.Content, n.Size = f.content, f.size
+	n.Size = c.size
 	if n.Content == nil {
 		n.Content = []ID{} // null means that it is no file
 	}

@@ -6,19 +6,18 @@ import (
 	"io/fs"
 	"sync/atomic"
 
-	"github.com/escrow-backup/escrow/internal/chunker"
 	"github.com/escrow-backup/escrow/internal/pack"
 )
 
-// FileWriter writes one file. It is used by one goroutine at a time. Close makes the file part of the snapshot; Abort
+// FileWriter writes one file. It is used by one goroutine at a time. Blobs are stored in the background, so that the error of
+// one may be returned by a later call, at the latest by Close. Close makes the file part of the snapshot; Abort
 // drops it, and its name may be created again. A file neither closed nor aborted when fn returns nil is an error of Write.
 type FileWriter struct {
 	w        *Writer
 	name     string
-	split    *chunker.Splitter
-	buf      *[]byte // the blob so far, nil while there is none
-	content  []ID
-	size     int64
+	blobs    content
+	content  []ID  // of a closed file
+	size     int64 // likewise
 	err      error // the file lacks something: it can only be aborted
 	ended    bool  // closed or aborted
 	complete atomic.Bool
@@ -31,7 +30,7 @@ func (w *Writer) Create(name string) (*FileWriter, error) {
 	done, err := w.enter()
 	if err == nil {
 		defer done()
-		f := &FileWriter{w: w, name: name}
+		f := &FileWriter{w: w, name: name, blobs: content{w: w, ctx: w.ctx}}
 		if err = w.names.add(f); err == nil {
 			return f, nil
 		}
@@ -40,12 +39,7 @@ func (w *Writer) Create(name string) (*FileWriter, error) {
 }
 
 // Size is the number of bytes written and appended so far.
-func (f *FileWriter) Size() int64 {
-	if f.buf != nil {
-		return f.size + int64(len(*f.buf))
-	}
-	return f.size
-}
+func (f *FileWriter) Size() int64 { return f.blobs.size + int64(len(f.blobs.buf)) }
 
 // Write appends p, cut into blobs by its content where restic would cut it: equal stretches of files give equal blobs.
 func (f *FileWriter) Write(p []byte) (int, error) {
@@ -54,67 +48,8 @@ func (f *FileWriter) Write(p []byte) (int, error) {
 		return 0, f.error("write", err)
 	}
 	defer done()
-	if f.split == nil {
-		f.split = f.w.r.splitter()
-	}
-	written := 0
-	for len(p) > 0 {
-		n, cut := f.split.Next(p)
-		if err := f.add(p[:n], cut); err != nil {
-			f.err = err
-			return written, f.error("write", err)
-		}
-		written += n
-		p = p[n:]
-	}
-	return written, nil
-}
-
-// add appends p to the blob, and saves that if cut.
-func (f *FileWriter) add(p []byte, cut bool) error {
-	if cut && f.buf == nil {
-		return f.save(p)
-	}
-	if f.buf == nil {
-		f.buf, _ = f.w.bufs.Get().(*[]byte)
-		if f.buf == nil {
-			f.buf = new([]byte)
-		}
-	}
-	*f.buf = append(*f.buf, p...)
-	if cut {
-		return f.flush()
-	}
-	return nil
-}
-
-// flush saves the blob so far.
-func (f *FileWriter) flush() error {
-	if f.buf == nil {
-		return nil
-	}
-	err := f.save(*f.buf)
-	f.drop()
-	return err
-}
-
-// drop gives the buffer back.
-func (f *FileWriter) drop() {
-	if f.buf != nil {
-		*f.buf = (*f.buf)[:0]
-		f.w.bufs.Put(f.buf)
-		f.buf = nil
-	}
-}
-
-func (f *FileWriter) save(p []byte) error {
-	id, err := f.w.save(f.w.ctx, pack.Data, p)
-	if err != nil {
-		return err
-	}
-	f.content = append(f.content, id)
-	f.size += int64(len(p))
-	return nil
+	n, err := f.blobs.write(p)
+	return n, f.fail("write", err)
 }
 
 // Cut ends the blob here: what follows begins a new one. Without bytes since the last blob it does nothing.
@@ -124,18 +59,7 @@ func (f *FileWriter) Cut() error {
 		return f.error("cut", err)
 	}
 	defer done()
-	return f.error("cut", f.cut())
-}
-
-func (f *FileWriter) cut() error {
-	if err := f.flush(); err != nil {
-		f.err = err
-		return err
-	}
-	if f.split != nil {
-		f.split.Reset()
-	}
-	return nil
+	return f.fail("cut", f.blobs.cut())
 }
 
 // Append ends the blob here and appends blobs that HasBlob: ones that a stored file consists of, or that SaveBlob gave. If
@@ -154,25 +78,25 @@ func (f *FileWriter) Append(ids ...BlobID) error {
 		}
 		size += n
 	}
-	if err := f.cut(); err != nil {
-		return f.error("append", err)
+	if err := f.blobs.cut(); err != nil {
+		return f.fail("append", err)
 	}
-	f.content = append(f.content, ids...)
-	f.size += size
+	f.blobs.append(ids, size)
 	return nil
 }
 
-// Close ends the file and makes it part of the snapshot. After an error it is not part of it; abort it then.
+// Close waits until all blobs are stored or on their way, ends the file and makes it part of the snapshot. After an error
+// it is not part of it; abort it then.
 func (f *FileWriter) Close() error {
 	done, err := f.enter()
 	if err != nil {
 		return f.error("close", err)
 	}
 	defer done()
-	if err := f.cut(); err != nil {
-		return f.error("close", err)
+	if f.content, err = f.blobs.finish(); err != nil {
+		return f.fail("close", err)
 	}
-	f.ended, f.split = true, nil
+	f.size, f.ended, f.blobs.split = f.blobs.size, true, nil
 	f.complete.Store(true)
 	return nil
 }
@@ -183,7 +107,7 @@ func (f *FileWriter) Abort() error {
 		return f.error("abort", ErrClosed)
 	}
 	f.ended = true
-	f.drop()
+	f.blobs.drop()
 	f.w.names.remove(f)
 	return nil
 }
@@ -197,6 +121,14 @@ func (f *FileWriter) enter() (func(), error) {
 		return nil, fmt.Errorf("an earlier call failed: %w", f.err)
 	}
 	return f.w.enter()
+}
+
+// fail remembers an error after which the file lacks something.
+func (f *FileWriter) fail(op string, err error) error {
+	if err != nil {
+		f.err = err
+	}
+	return f.error(op, err)
 }
 
 func (f *FileWriter) error(op string, err error) error {

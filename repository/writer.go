@@ -43,7 +43,10 @@ type Writer struct {
 	names  namespace
 	parent *ID // the snapshot that AddFS compares with
 	added  addedCounts
-	bufs   sync.Pool // of *[]byte, for FileWriters
+
+	saving chan struct{}  // one for each blob of a file that is being saved
+	saves  sync.WaitGroup // the same
+	texts  textPool
 }
 
 // packer fills one pack at a time.
@@ -63,6 +66,8 @@ func newWriter(ctx context.Context, r *Repo, lock *heldLock, now time.Time) *Wri
 	w := &Writer{
 		r: r, lock: lock, time: now,
 		sealing: make(chan []byte, cpus()),
+		saving:  make(chan struct{}, cpus()),
+		texts:   make(textPool, cpus()+1), // one more is being filled
 		slots:   make(chan struct{}, r.opt.Concurrency),
 		// Enough for the packs being filled and uploaded.
 		pages:   make(pagePool, (r.opt.Concurrency+2)*(r.opt.PackSize/pageSize+1)),
@@ -120,11 +125,12 @@ func (w *Writer) enter() (func(), error) {
 	return w.gate.RUnlock, nil
 }
 
-// close refuses all further calls of the user, and waits for those under way.
+// close refuses all further calls of the user, and waits for those under way and for the blobs that they left to be saved.
 func (w *Writer) close() {
 	w.gate.Lock()
-	defer w.gate.Unlock()
 	w.closed = true
+	w.gate.Unlock()
+	w.saves.Wait()
 }
 
 // size gives the length of a blob that this Writer may rely on.
