@@ -1,7 +1,8 @@
-// Command benchrepo measures package repository beside the restic program, and rustic where it is installed, on the same JSON
-// lines in the same run: a backup from a stream, the same again unchanged, reading back, and a check of all data. It prints
-// medians of CPU seconds, wall seconds and resident memory, and the ratios to escrow. Machines are shared and noisy: only the
-// ratios of one run mean something.
+// Command benchrepo measures package repository beside the restic program, and rustic where it is installed or named by
+// $RUSTIC, on the same JSON lines in the same run: a backup from a stream, the same again unchanged, reading back, and a check
+// of all data. It prints CPU seconds, wall seconds and resident memory, and the ratios to escrow, each the median of the
+// runs. Machines are shared and noisy: the programs take turns at every step, and only the ratios of one run mean something.
+// At last it measures each stage of a backup alone: what no program can do without.
 //
 //	go run ./cmd/benchrepo -mib 1024 -runs 3 -dir /dev/shm
 //
@@ -10,7 +11,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,7 +23,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/pprof"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,28 +37,51 @@ const password = "benchmark"
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) == 4 && os.Args[1] == "self" {
-		if err := self(context.Background(), os.Args[2], os.Args[3]); err != nil {
+	if len(os.Args) == 5 && os.Args[1] == "self" {
+		if err := profiled(os.Args[2], os.Args[3], os.Args[4]); err != nil {
 			log.Fatal(err)
 		}
 		return
 	}
-	mib := flag.Int("mib", 1024, "size of the data in MiB")
-	runs := flag.Int("runs", 3, "runs of each, of which the median counts")
+	var b bench
+	flag.IntVar(&b.mib, "mib", 1024, "size of the data in MiB")
+	flag.IntVar(&b.runs, "runs", 3, "runs of each, of which the median counts")
+	flag.StringVar(&b.profiles, "profiles", "", "a directory for CPU profiles of escrow's part")
 	dir := flag.String("dir", os.TempDir(), "where to work; a tmpfs keeps the disk out of it")
 	flag.Parse()
-	if err := run(*mib, *runs, *dir); err != nil {
+	if err := b.run(*dir); err != nil {
 		log.Fatal(err)
 	}
 }
 
+// profiled is self with a CPU profile, if there is a directory for it.
+func profiled(step, dir, profiles string) error {
+	if profiles == "" {
+		return self(context.Background(), step, dir)
+	}
+	f, err := os.Create(filepath.Join(profiles, step+".pprof"))
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	err = self(context.Background(), step, dir)
+	pprof.StopCPUProfile()
+	return errors.Join(err, f.Close())
+}
+
 // self is escrow's part: one step on the repository at dir.
 func self(ctx context.Context, step, dir string) error {
+	if step == "stages" {
+		return stages(dir)
+	}
 	b, err := local.New(dir)
 	if err != nil {
 		return err
 	}
-	if step == "init" {
+	switch step {
+	case "init":
 		r, err := repository.Init(ctx, b, password, nil)
 		if err != nil {
 			return err
@@ -66,7 +94,7 @@ func self(ctx context.Context, step, dir string) error {
 	}
 	defer func() { _ = r.Close() }() // the process ends
 	switch step {
-	case "backup":
+	case "backup", "unchanged":
 		_, err = r.Write(ctx, repository.Header{}, func(_ context.Context, w *repository.Writer) error {
 			f, err := w.Create("data")
 			if err != nil {
@@ -115,89 +143,155 @@ var steps = []string{"backup", "unchanged", "dump", "check"}
 
 type sample struct{ cpu, wall, rss float64 }
 
-func run(mib, runs int, dir string) error {
-	work, err := os.MkdirTemp(dir, "benchrepo-")
+// bench is one invocation.
+type bench struct {
+	mib, runs int
+	profiles  string
+	exe       string
+	work      string
+	results   map[string]map[string][]sample // by step and program
+}
+
+func (b *bench) run(dir string) (err error) {
+	if b.exe, err = os.Executable(); err != nil {
+		return err
+	}
+	if b.work, err = os.MkdirTemp(dir, "benchrepo-"); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.work) }() // it is a temporary folder
+	data := filepath.Join(b.work, "data")
+	if err := generate(data, int64(b.mib)<<20); err != nil {
+		return err
+	}
+	peers, err := b.peers()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(work) }() // it is a temporary folder
-	data := filepath.Join(work, "data")
-	if err := generate(data, int64(mib)<<20); err != nil {
-		return err
+	b.results = map[string]map[string][]sample{}
+	for _, step := range steps {
+		b.results[step] = map[string][]sample{}
 	}
-	peers, err := findPeers(work)
-	if err != nil {
-		return err
-	}
-	results := map[string]map[string][]sample{}
-	for range runs {
-		for _, p := range peers {
-			repo := filepath.Join(work, "repo-"+p.name)
-			if _, err := measure(p.command("init", repo), ""); err != nil {
-				return fmt.Errorf("%s init: %w", p.name, err)
-			}
-			for _, step := range steps {
-				s, err := measure(p.command(step, repo), data)
-				if err != nil {
-					return fmt.Errorf("%s %s: %w", p.name, step, err)
-				}
-				if results[step] == nil {
-					results[step] = map[string][]sample{}
-				}
-				results[step][p.name] = append(results[step][p.name], s)
-			}
-			if err := os.RemoveAll(repo); err != nil {
-				return err
-			}
+	for range b.runs {
+		if err := b.round(peers, data); err != nil {
+			return err
 		}
 	}
-	fmt.Printf("%d MiB of JSON lines, medians of %d runs\n\n", mib, runs)
-	fmt.Printf("| step | program | CPU s | wall s | RSS MiB | CPU, times escrow's | wall, times escrow's |\n|---|---|---|---|---|---|---|\n")
+	b.print(peers)
+	return b.limit(data)
+}
+
+// round runs every step once with every program.
+func (b *bench) round(peers []peer, data string) error {
+	repo := func(p peer) string { return filepath.Join(b.work, "repo-"+p.name) }
+	for _, p := range peers {
+		if _, err := measure(p.command("init", repo(p)), "", nil); err != nil {
+			return fmt.Errorf("%s init: %w", p.name, err)
+		}
+	}
 	for _, step := range steps {
-		own := median(results[step]["escrow"])
 		for _, p := range peers {
-			m := median(results[step][p.name])
-			fmt.Printf("| %s | %s | %.2f | %.2f | %.0f | %.2f | %.2f |\n", step, p.name, m.cpu, m.wall, m.rss, m.cpu/own.cpu, m.wall/own.wall)
+			s, err := measure(p.command(step, repo(p)), data, nil)
+			if err != nil {
+				return fmt.Errorf("%s %s: %w", p.name, step, err)
+			}
+			b.results[step][p.name] = append(b.results[step][p.name], s)
+		}
+	}
+	for _, p := range peers {
+		if err := os.RemoveAll(repo(p)); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func findPeers(work string) ([]peer, error) {
-	exe, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	peers := []peer{{"escrow", func(step, repo string) *exec.Cmd {
-		if step == "unchanged" {
-			step = "backup"
+func (b *bench) print(peers []peer) {
+	fmt.Printf("%d MiB of JSON lines, medians of %d runs\n\n", b.mib, b.runs)
+	fmt.Printf("| step | program | CPU s | wall s | RSS MiB | CPU, times escrow's | wall, times escrow's |\n|---|---|---|---|---|---|---|\n")
+	cpu, wall, rss := func(s sample) float64 { return s.cpu }, func(s sample) float64 { return s.wall }, func(s sample) float64 { return s.rss }
+	for _, step := range steps {
+		own := b.results[step]["escrow"]
+		for _, p := range peers {
+			all := b.results[step][p.name]
+			ratios := make([]sample, len(all)) // in each run: they were measured next to each other
+			for i, s := range all {
+				ratios[i] = sample{cpu: s.cpu / own[i].cpu, wall: s.wall / own[i].wall}
+			}
+			fmt.Printf("| %s | %s | %.2f | %.2f | %.0f | %.2f | %.2f |\n", step, p.name,
+				median(all, cpu), median(all, wall), median(all, rss), median(ratios, cpu), median(ratios, wall))
 		}
-		return exec.Command(exe, "self", step, repo)
-	}}}
-	environment := append(os.Environ(), "RESTIC_PASSWORD="+password, "RUSTIC_PASSWORD="+password, "HOME="+work)
-	for name, arguments := range map[string]map[string][]string{
-		"restic": {
-			"init": {"init"}, "backup": {"backup", "--stdin", "--stdin-filename", "data", "-q"}, "dump": {"dump", "latest", "data"},
+	}
+}
+
+// limit prints what the stages of a backup take alone, and how much more the whole takes.
+func (b *bench) limit(data string) error {
+	var out bytes.Buffer
+	if _, err := measure(b.self("stages", data), "", &out); err != nil {
+		return fmt.Errorf("stages: %w", err)
+	}
+	var all []stage
+	if err := json.Unmarshal(out.Bytes(), &all); err != nil {
+		return fmt.Errorf("stages: %w", err)
+	}
+	fmt.Printf("\n| stage, alone on one core | CPU s per GiB of text | MB/s of its own input | part of a backup |\n|---|---|---|---|\n")
+	sum, once := 0.0, 0.0
+	for _, s := range all {
+		part := "no"
+		if s.Backup {
+			part = "yes"
+			sum += s.PerGiB
+			once += s.Once
+		}
+		if s.Once > 0 {
+			fmt.Printf("| %s | %.2f s once | | %s |\n", s.Name, s.Once, part)
+		} else {
+			fmt.Printf("| %s | %.2f | %.0f | %s |\n", s.Name, s.PerGiB, s.Rate, part)
+		}
+	}
+	total := sum*float64(b.mib)/1024 + once
+	whole := median(b.results["backup"]["escrow"], func(s sample) float64 { return s.cpu })
+	fmt.Printf("\nSum of stages: %.2f CPU s per GiB, %.2f for this backup. escrow's whole backup: %.2f CPU s, %.2f times that.\n", sum, total, whole, whole/total)
+	return nil
+}
+
+func (b *bench) self(step, dir string) *exec.Cmd {
+	return exec.Command(b.exe, "self", step, dir, b.profiles)
+}
+
+func (b *bench) peers() ([]peer, error) {
+	peers := []peer{{"escrow", b.self}}
+	environment := append(os.Environ(), "RESTIC_PASSWORD="+password, "RUSTIC_PASSWORD="+password, "RUSTIC_NO_PROGRESS=true", "HOME="+b.work)
+	for _, known := range []struct {
+		name      string
+		arguments map[string][]string
+	}{
+		{"restic", map[string][]string{
+			"init": {"init", "-q"}, "backup": {"backup", "--stdin", "--stdin-filename", "data", "-q"}, "dump": {"dump", "latest", "data"},
 			"check": {"check", "--read-data", "-q"},
-		},
-		"rustic": {
-			"init": {"init"}, "backup": {"backup", "-", "--stdin-filename", "data"}, "dump": {"dump", "latest:data"},
+		}},
+		{"rustic", map[string][]string{
+			"init": {"init"}, "backup": {"backup", "--stdin-filename", "data", "-"}, "dump": {"dump", "latest:data"},
 			"check": {"check", "--read-data"},
-		},
+		}},
 	} {
-		program, err := exec.LookPath(name)
+		program := os.Getenv(strings.ToUpper(known.name)) // $RESTIC, $RUSTIC
+		if program == "" {
+			program = known.name
+		}
+		program, err := exec.LookPath(program)
 		if errors.Is(err, exec.ErrNotFound) {
-			fmt.Fprintf(os.Stderr, "%s is not installed: left out\n", name)
+			fmt.Fprintf(os.Stderr, "%s is not installed: left out\n", known.name)
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		peers = append(peers, peer{name, func(step, repo string) *exec.Cmd {
+		peers = append(peers, peer{known.name, func(step, repo string) *exec.Cmd {
 			if step == "unchanged" {
 				step = "backup"
 			}
-			cmd := exec.Command(program, append([]string{"-r", repo, "--no-cache"}, arguments[step]...)...)
+			cmd := exec.Command(program, append([]string{"-r", repo, "--no-cache"}, known.arguments[step]...)...)
 			cmd.Env = environment
 			return cmd
 		}})
@@ -205,8 +299,8 @@ func findPeers(work string) ([]peer, error) {
 	return peers, nil
 }
 
-// measure runs a command with the file as its input.
-func measure(cmd *exec.Cmd, input string) (sample, error) {
+// measure runs a command with the file as its input. Without out its output goes to the null device.
+func measure(cmd *exec.Cmd, input string, out io.Writer) (sample, error) {
 	if input != "" {
 		f, err := os.Open(input)
 		if err != nil {
@@ -216,7 +310,7 @@ func measure(cmd *exec.Cmd, input string) (sample, error) {
 		cmd.Stdin = f
 	}
 	cmd.Stderr = os.Stderr
-	cmd.Stdout = nil // the null device
+	cmd.Stdout = out
 	start := time.Now()
 	if err := cmd.Run(); err != nil {
 		return sample{}, err
@@ -229,17 +323,13 @@ func measure(cmd *exec.Cmd, input string) (sample, error) {
 	return s, nil
 }
 
-// median takes each number's median for itself.
-func median(all []sample) sample {
-	pick := func(get func(sample) float64) float64 {
-		v := make([]float64, len(all))
-		for i, s := range all {
-			v[i] = get(s)
-		}
-		slices.Sort(v)
-		return v[len(v)/2]
+func median(all []sample, get func(sample) float64) float64 {
+	v := make([]float64, len(all))
+	for i, s := range all {
+		v[i] = get(s)
 	}
-	return sample{pick(func(s sample) float64 { return s.cpu }), pick(func(s sample) float64 { return s.wall }), pick(func(s sample) float64 { return s.rss })}
+	slices.Sort(v)
+	return v[len(v)/2]
 }
 
 // generate writes JSON lines as a web server logs them, always the same.
