@@ -38,6 +38,7 @@ type app struct {
 	out    *output
 
 	repoURL, passwordFile string
+	cacheDir              string
 	noLock                bool
 	lockTimeout           time.Duration
 	quiet                 bool
@@ -108,6 +109,7 @@ With --json every line of standard output is an object with "message_type"; each
 	root.PersistentFlags().Lookup("repo").DefValue = "" // the environment's value may hold what a help text must not
 	f.StringVar(&a.passwordFile, "password-file", "",
 		"`FILE` with the repository's password, - for standard input (default: the password is $RESTIC_PASSWORD)")
+	f.StringVar(&a.cacheDir, "cache-dir", "", "`DIRECTORY` for copies of what is read of the repository by every command (default: none)")
 	f.BoolVar(&a.noLock, "no-lock", false, "do not lock the repository: for reading one that cannot be written")
 	f.DurationVar(&a.lockTimeout, "lock-timeout", 0, "how long to wait for another program's lock")
 	f.BoolVar(&a.out.json, "json", false, "print one JSON object per line")
@@ -115,6 +117,6 @@ With --json every line of standard output is an object with "message_type"; each
 	root.AddCommand(a.initCommand(), a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.snapshotsCommand(),
 		a.lsCommand(), a.catCommand(), a.dumpCommand(), a.checkCommand(), a.forgetCommand(), a.pruneCommand(), a.tagCommand(),
 		a.unlockCommand(), a.keyCommand(), a.copyCommand(), a.statsCommand(), a.diffCommand(), a.repairCommand(), a.migrateCommand(),
-		a.exportCommand())
+		a.exportCommand(), a.backupDirCommand(), a.restoreDirCommand())
 	return root
 }

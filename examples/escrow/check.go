@@ -26,6 +26,7 @@ type checkSummary struct {
 	Problems        int     `json:"problems"`
 	Harmless        int     `json:"harmless"`
 	ReadData        bool    `json:"read_data"`
+	ReadDataSubset  string  `json:"read_data_subset"`
 	DurationSeconds float64 `json:"duration_seconds"`
 }
 
@@ -34,15 +35,18 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Check that the repository is whole",
-		Long: `check looks for missing and damaged files in the repository; with --read-data it reads, decrypts and hashes every byte. It
-repairs nothing. The exit code is 1 if there is a problem, other than a harmless one: a pack that a killed run left.
+		Long: `check looks for missing and damaged files in the repository; with --read-data it reads, decrypts and hashes every byte, with
+--read-data-subset those of a part of the packs: others each time. It repairs nothing. The exit code is 1 if there is a problem, other than a harmless one: a pack that a killed run left.
 
 JSON: one {"message_type":"problem","kind":...,"subject":...,"blob":...,"snapshot":...,"path":...,"harmless":b,"error":...} a
-problem; last line {"message_type":"summary","problems":n,"harmless":n,"read_data":b,"duration_seconds":x}. "problems" does
+problem; last line {"message_type":"summary","problems":n,"harmless":n,"read_data":b,"read_data_subset":...,"duration_seconds":x}. "problems" does
 not count the harmless ones.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			if o.ReadData && o.ReadSubset != (repository.Subset{}) {
+				return usagef("--read-data excludes --read-data-subset")
+			}
 			return a.withRepo(ctx, func(repo *repository.Repo) error {
 				began, problems, harmless := time.Now(), 0, 0
 				for p, err := range repo.Check(ctx, &o) {
@@ -56,7 +60,7 @@ not count the harmless ones.`,
 					}
 					a.problem(p)
 				}
-				a.out.object(checkSummary{"summary", problems, harmless, o.ReadData, time.Since(began).Seconds()})
+				a.out.object(checkSummary{"summary", problems, harmless, o.ReadData, o.ReadSubset.String(), time.Since(began).Seconds()})
 				if problems > 0 {
 					return fmt.Errorf("check repository %.8s: %s found", repo.ID(),
 						count(int64(problems), "problem", "problems"))
@@ -69,6 +73,8 @@ not count the harmless ones.`,
 		},
 	}
 	cmd.Flags().BoolVar(&o.ReadData, "read-data", false, "read, decrypt and hash every byte")
+	cmd.Flags().Var(&parsed{kind: "subset", set: o.ReadSubset.Set}, "read-data-subset",
+		"read, decrypt and hash a `SUBSET`: one of several parts, such as 2/7; so many percent, such as 5%; or a size, such as 10G")
 	return cmd
 }
 

@@ -278,7 +278,7 @@ func TestCheck(t *testing.T) {
 	require.Equal(t, "no problems found\n", s.ok("check", "--read-data"))
 	got := s.objects(exitDone, "check")
 	require.Len(t, got, 1)
-	require.ElementsMatch(t, []string{"message_type", "problems", "harmless", "read_data", "duration_seconds"}, keys(got[0]))
+	require.ElementsMatch(t, []string{"message_type", "problems", "harmless", "read_data", "read_data_subset", "duration_seconds"}, keys(got[0]))
 
 	packs, err := filepath.Glob(filepath.Join(s.repo(), "data", "*", "*"))
 	require.NoError(t, err)

@@ -6,6 +6,8 @@
 //	escrow backup  --es http://127.0.0.1:9200 --index 'logs-*'
 //	escrow verify  --es http://127.0.0.1:9200
 //	escrow restore --es http://127.0.0.1:9200 --index 'logs-*' --rename 'logs-*=old-logs-*'
+//	escrow backup-dir /etc/elasticsearch
+//	escrow restore-dir latest /tmp/restored
 //
 // The repository is one that restic made or can open: "restic snapshots", "restic check" and "restic dump" work on it.
 //
@@ -33,6 +35,7 @@
 //	initialized  init: id, repository
 //	rejection    restore: index, id, routing, status, type, reason
 //	planned      restore: from, to, action, documents, removed
+//	             restore-dir: path, action ("create", "replace" or "conflict"), size
 //	difference   verify: index, missing, metadata, documents_missing, documents_extra, documents_changed, examples
 //	snapshot     snapshots: snapshot_id, short_id, time, hostname, username, tags, paths, parent, tree,
 //	             bytes
@@ -50,7 +53,10 @@
 //	             restore: snapshot_id, dry_run, indices, skipped, documents, bytes, rejected, retried,
 //	               duration_seconds, omitted
 //	             verify: snapshot_id, identical, indices_checked, indices_differing, documents, duration_seconds, omitted
-//	             check: problems, harmless, read_data, duration_seconds
+//	             backup-dir: snapshot_id, parent, files_new, files_changed, files_unmodified, dirs, bytes, bytes_added,
+//	               duration_seconds, omitted
+//	             restore-dir: snapshot_id, dry_run, files, links, dirs, others, bytes, duration_seconds, omitted
+//	             check: problems, harmless, read_data, read_data_subset, duration_seconds
 //	             key add, remove, passwd: action, id
 //	             copy: copied, skipped, blobs, bytes, bytes_added
 //	             stats: snapshots, files, dirs, others, bytes, blobs, blob_bytes, packed_bytes, dedup_ratio,

@@ -86,7 +86,7 @@ func closed(err, closing error) error {
 // withRepo opens the repository, and closes it after fn, which removes its lock, however fn ends.
 func (a *app) withRepo(ctx context.Context, fn func(*repository.Repo) error) error {
 	return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) (err error) {
-		o := &repository.Options{NoLock: a.noLock, LockTimeout: a.lockTimeout}
+		o := &repository.Options{NoLock: a.noLock, LockTimeout: a.lockTimeout, Cache: a.cacheDir}
 		open := repository.Open
 		if a.inMemory() {
 			open = repository.Init // nothing can be there yet
@@ -125,17 +125,21 @@ type initialized struct {
 }
 
 func (a *app) initCommand() *cobra.Command {
-	return &cobra.Command{
+	var o repository.Options
+	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Create a repository",
-		Long: `init creates a repository (restic format version 2). It never touches one that exists.
+		Long: `init creates a repository (restic format version 2, unless told otherwise). It never touches one that exists.
 
 JSON: {"message_type":"initialized","id":...,"repository":...}`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
+			if o.Version != 1 && o.Version != 2 {
+				return usagef("--repository-version %d: 1 and 2 are supported", o.Version)
+			}
 			return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) error {
-				repo, err := repository.Init(ctx, b, pw, nil)
+				repo, err := repository.Init(ctx, b, pw, &o)
 				if err != nil {
 					return fmt.Errorf("repository %s: %w", a.repoURL, err)
 				}
@@ -147,4 +151,6 @@ JSON: {"message_type":"initialized","id":...,"repository":...}`,
 			})
 		},
 	}
+	cmd.Flags().IntVar(&o.Version, "repository-version", 2, "format `VERSION`, 1 or 2; 1 is for programs that do not know 2, and without compression")
+	return cmd
 }
