@@ -37,6 +37,17 @@ func (h *Handler) getAlias(r *request, target, names string) (*reply, *esError) 
 		return nil, e
 	}
 	out := obj{}
+	for _, n := range slices.Sorted(maps.Keys(h.streams)) {
+		as := map[string]any{}
+		for a, v := range h.streams[n].aliases {
+			if (names == "" || matchAny(names, a)) && (target == "" || matchAny(target, n)) {
+				as[a] = clone(v)
+			}
+		}
+		if len(as) > 0 {
+			out = append(out, n, obj{"aliases", as})
+		}
+	}
 	for _, ix := range list {
 		as := map[string]any{}
 		for a, v := range ix.aliases {
@@ -75,6 +86,9 @@ func matchAny(patterns, s string) bool {
 }
 
 func (h *Handler) addAlias(r *request, target, name string, def map[string]any) *esError {
+	if s := h.streams[target]; s != nil {
+		return h.addStreamAlias(s, name, def)
+	}
 	list, e := h.expand(r, target, "open,closed,hidden")
 	if e != nil {
 		return e
@@ -85,9 +99,15 @@ func (h *Handler) addAlias(r *request, target, name string, def map[string]any) 
 	if h.indices[name] != nil {
 		return aliasClash(name)
 	}
+	if h.streams[name] != nil {
+		return aliasClash(name)
+	}
 	for _, ix := range list {
 		if e := ix.blocked("metadata_write"); e != nil {
 			return e
+		}
+		if ix.stream != nil {
+			return illegal("The provided expression [%s] matches a backing index belonging to data stream [%s]. Data stream backing indices don't support aliases.", target, ix.stream.name)
 		}
 		if w, _ := def["is_write_index"].(bool); w {
 			for _, other := range h.indices {
@@ -105,7 +125,35 @@ func (h *Handler) addAlias(r *request, target, name string, def map[string]any) 
 	return nil
 }
 
+func (h *Handler) addStreamAlias(s *stream, name string, def map[string]any) *esError {
+	if e := checkName(name); e != nil {
+		return e
+	}
+	if h.indices[name] != nil || h.streams[name] != nil {
+		return aliasClash(name)
+	}
+	if def["routing"] != nil || def["index_routing"] != nil || def["search_routing"] != nil {
+		return illegal("aliases that point to data streams don't support routing")
+	}
+	if w, _ := def["is_write_index"].(bool); w {
+		for _, other := range h.streams {
+			delete(other.aliases[name], "is_write_index")
+		}
+	}
+	s.aliases[name] = aliasOf(def)
+	return nil
+}
+
 func (h *Handler) removeAlias(r *request, target, names string) *esError {
+	if s := h.streams[target]; s != nil {
+		n := len(s.aliases)
+		maps.DeleteFunc(s.aliases, func(a string, _ map[string]any) bool { return matchAny(names, a) })
+		if len(s.aliases) == n {
+			return &esError{status: 404, kind: "aliases_not_found_exception", reason: "aliases [" + names + "] missing",
+				extra: obj{"resource.type", "aliases", "resource.id", names}}
+		}
+		return nil
+	}
 	list, e := h.expand(r, target, "open,closed,hidden")
 	if e != nil {
 		return e
@@ -164,6 +212,10 @@ func (h *Handler) postAliases(r *request) (*reply, *esError) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	// All or nothing: the aliases of every index are put back if an action fails.
+	streams := map[*stream]map[string]map[string]any{}
+	for _, s := range h.streams {
+		streams[s] = maps.Clone(s.aliases)
+	}
 	before := map[*index]map[string]map[string]any{}
 	for _, ix := range h.indices {
 		before[ix] = maps.Clone(ix.aliases)
@@ -175,6 +227,9 @@ func (h *Handler) postAliases(r *request) (*reply, *esError) {
 		}
 		for ix, as := range before {
 			ix.aliases = as
+		}
+		for s, as := range streams {
+			s.aliases = as
 		}
 		return nil, e
 	}
@@ -266,6 +321,9 @@ func (h *Handler) resolve(r *request, target string) (*reply, *esError) {
 			o = append(o, "aliases", slices.Sorted(maps.Keys(ix.aliases)))
 		}
 		o = append(o, "attributes", attrs)
+		if ix.stream != nil {
+			o = append(o, "data_stream", ix.stream.name)
+		}
 		if major, _ := versionOf(h.o.Version); major >= 9 {
 			o = append(o, "mode", "standard")
 		}
@@ -282,9 +340,25 @@ func (h *Handler) resolve(r *request, target string) (*reply, *esError) {
 			}
 		}
 	}
+	rows := []any{}
+	for _, n := range slices.Sorted(maps.Keys(h.streams)) {
+		s := h.streams[n]
+		if matchAny(target, n) && (!s.hidden || all == "all" || strings.Contains(all, "hidden") || !strings.Contains(target, "*")) {
+			names := []any{}
+			for _, ix := range s.indices {
+				names = append(names, ix.name)
+			}
+			rows = append(rows, obj{"name", n, "backing_indices", names, "timestamp_field", "@timestamp"})
+		}
+		for a := range s.aliases {
+			if matchAny(target, a) {
+				aliases[a] = append(aliases[a], n)
+			}
+		}
+	}
 	shown := []any{}
 	for _, a := range slices.Sorted(maps.Keys(aliases)) {
 		shown = append(shown, obj{"name", a, "indices", aliases[a]})
 	}
-	return ok("indices", indices, "aliases", shown, "data_streams", []any{}), nil
+	return ok("indices", indices, "aliases", shown, "data_streams", rows), nil
 }

@@ -137,8 +137,12 @@ func (h *Handler) state(r *request, target string) (*reply, *esError) {
 			"aliases", append([]string{}, slices.Sorted(maps.Keys(ix.aliases))...), "primary_terms", terms, "in_sync_allocations", sync, "rollover_info", obj{}, "system", false,
 			"timestamp_range", obj{"unknown", true}, "event_ingested_range", obj{"unknown", true}})
 	}
-	return ok("cluster_name", h.o.ClusterName, "cluster_uuid", h.uuid, "metadata", obj{"cluster_uuid", h.uuid, "cluster_uuid_committed", true,
-		"templates", obj{}, "indices", indices, "index-graveyard", obj{"tombstones", []any{}}, "reserved_state", obj{}}), nil
+	metadata := obj{"cluster_uuid", h.uuid, "cluster_uuid_committed", true,
+		"templates", obj{}, "indices", indices, "index-graveyard", obj{"tombstones", []any{}}, "reserved_state", obj{}}
+	if s := h.store("script"); len(s) > 0 {
+		metadata = append(metadata, "stored_scripts", anyMap(s))
+	}
+	return ok("cluster_name", h.o.ClusterName, "cluster_uuid", h.uuid, "metadata", metadata), nil
 }
 
 func (h *Handler) nodes() *reply {

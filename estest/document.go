@@ -64,6 +64,9 @@ func (h *Handler) execute(w *write) (res result) {
 		}
 	}
 	res.ix, res.name = ix, ix.name
+	if e := h.checkStreamWrite(w, ix); e != nil {
+		return fail(e)
+	}
 	if w.emptyID {
 		return fail(illegal("if _id is specified it must not be empty"))
 	}

@@ -45,6 +45,7 @@ type Handler struct {
 
 	mu         sync.Mutex // everything below
 	indices    map[string]*index
+	streams    map[string]*stream
 	contexts   map[string]*searchContext
 	nextID     int64
 	stored     map[string]map[string]map[string]any // templates and pipelines, by kind and name
@@ -59,7 +60,7 @@ type Handler struct {
 
 // NewHandler returns an empty cluster of one node.
 func NewHandler(o *Options) *Handler {
-	h := &Handler{indices: map[string]*index{}, contexts: map[string]*searchContext{}, uuid: newUUID(), node: newUUID(),
+	h := &Handler{indices: map[string]*index{}, streams: map[string]*stream{}, contexts: map[string]*searchContext{}, uuid: newUUID(), node: newUUID(),
 		persistent: map[string]any{}, transient: map[string]any{}, stored: map[string]map[string]map[string]any{}}
 	if o != nil {
 		h.o = *o

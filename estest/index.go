@@ -20,6 +20,7 @@ type index struct {
 	routing    int  // number of routing shards
 	plain      bool // routed by the hash alone
 	version    int64
+	stream     *stream // that it belongs to
 }
 
 func (ix *index) setting(k string) string {
@@ -74,7 +75,20 @@ func (h *Handler) expand(r *request, target string, wild string) ([]*index, *esE
 			if ix := h.indices[t]; ix != nil {
 				add(ix)
 				found = true
+			} else if s := h.streams[t]; s != nil {
+				for _, ix := range s.indices {
+					add(ix)
+				}
+				found = true
 			} else {
+				for _, s := range h.streams {
+					if s.aliases[t] != nil {
+						for _, ix := range s.indices {
+							add(ix)
+						}
+						found = true
+					}
+				}
 				for _, n := range h.names() {
 					if h.indices[n].aliases[t] != nil {
 						add(h.indices[n])
@@ -92,6 +106,9 @@ func (h *Handler) expand(r *request, target string, wild string) ([]*index, *esE
 			ix := h.indices[n]
 			m := match(t, n)
 			shown := !ix.hidden() || want("hidden") || strings.HasPrefix(t, ".") && strings.HasPrefix(n, ".")
+			if s := ix.stream; s != nil && match(t, s.name) && slices.Contains(s.indices, ix) && (!s.hidden || want("hidden")) {
+				m, shown = true, true
+			}
 			for a, v := range ix.aliases {
 				if hid, _ := v["is_hidden"].(bool); match(t, a) && (!hid || want("hidden")) {
 					m, shown = true, true
@@ -117,7 +134,18 @@ func (h *Handler) writeIndex(name string, create, requireAlias bool) (*index, *e
 		}
 		return ix, nil
 	}
+	if s := h.streams[name]; s != nil && !requireAlias {
+		return s.writeIndex(), nil
+	}
 	var all []*index
+	for _, s := range h.streams {
+		if a := s.aliases[name]; a != nil {
+			if w, _ := a["is_write_index"].(bool); w {
+				return s.writeIndex(), nil
+			}
+			all = append(all, s.writeIndex())
+		}
+	}
 	for _, n := range h.names() {
 		if a := h.indices[n].aliases[name]; a != nil {
 			if w, _ := a["is_write_index"].(bool); w {
@@ -135,6 +163,13 @@ func (h *Handler) writeIndex(name string, create, requireAlias bool) (*index, *e
 		return nil, notAlias(name)
 	case !create || fmt.Sprint(h.persistent["action.auto_create_index"]) == "false":
 		return nil, noIndex(name)
+	}
+	if _, t := h.streamTemplate(name); t != nil {
+		s, e := h.newStream(name, nil)
+		if e != nil {
+			return nil, e
+		}
+		return s.writeIndex(), nil
 	}
 	return h.newIndex(name, nil)
 }
@@ -180,6 +215,9 @@ func (h *Handler) newIndex(name string, body map[string]any) (*index, *esError) 
 			return nil, &esError{status: 400, kind: "invalid_index_name_exception", reason: "Invalid index name [" + name + "], already exists as alias",
 				extra: obj{"index_uuid", "_na_", "index", name}}
 		}
+	}
+	if h.streams[name] != nil {
+		return nil, &esError{status: 400, kind: "resource_already_exists_exception", reason: "data_stream [" + name + "] already exists"}
 	}
 	for k := range body {
 		if k != "settings" && k != "mappings" && k != "aliases" {
@@ -264,6 +302,9 @@ func (h *Handler) createIndex(r *request, name string) (*reply, *esError) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if _, t := h.streamTemplate(name); t != nil && h.indices[name] == nil {
+		return nil, illegal("cannot create index with name [%s], because it matches with a template that creates data streams only, use create data stream api instead", name)
+	}
 	if _, e := h.newIndex(name, body); e != nil {
 		return nil, e
 	}
@@ -304,7 +345,11 @@ func (h *Handler) getIndex(r *request, target string) (*reply, *esError) {
 	}
 	out := obj{}
 	for _, ix := range list {
-		out = append(out, ix.name, obj{"aliases", anyMap(ix.aliases), "mappings", clone(ix.mapping), "settings", ix.showSettings(r.flag("flat_settings"))})
+		o := obj{"aliases", anyMap(ix.aliases), "mappings", clone(ix.mapping), "settings", ix.showSettings(r.flag("flat_settings"))}
+		if ix.stream != nil {
+			o = append(o, "data_stream", ix.stream.name)
+		}
+		out = append(out, ix.name, o)
 	}
 	return &reply{status: 200, v: out}, nil
 }
@@ -328,6 +373,9 @@ func (h *Handler) deleteIndex(r *request, target string) (*reply, *esError) {
 		return nil, e
 	}
 	for t := range strings.SplitSeq(target, ",") {
+		if h.streams[t] != nil {
+			return nil, illegal("The provided expression [%s] matches a data stream, specify the corresponding concrete indices instead.", t)
+		}
 		if h.indices[t] == nil && !r.flag("ignore_unavailable") {
 			return nil, illegal("The provided expression [%s] matches an alias, specify the corresponding concrete indices instead.", t)
 		}
@@ -336,12 +384,12 @@ func (h *Handler) deleteIndex(r *request, target string) (*reply, *esError) {
 		if e := ix.blocked("delete"); e != nil {
 			return nil, e
 		}
+		if s := ix.stream; s != nil && len(s.indices) > 0 && s.writeIndex() == ix {
+			return nil, illegal("index [%s] is the write index for data stream [%s] and cannot be deleted", ix.name, s.name)
+		}
 	}
 	for _, ix := range list {
-		delete(h.indices, ix.name)
-		for _, c := range h.contexts {
-			c.gone = c.gone || slices.ContainsFunc(c.shards, func(s searchShard) bool { return s.ix == ix })
-		}
+		h.drop(ix)
 	}
 	return ok("acknowledged", true), nil
 }

@@ -54,9 +54,9 @@ func (h *Handler) route(r *request) (*reply, *esError) {
 			return h.pipelines(r, rest[1:])
 		}
 	case "_data_stream":
-		if r.method == "GET" {
-			return ok("data_streams", []any{}), nil
-		}
+		return h.dataStreams(r, rest)
+	case "_scripts", "_slm", "_enrich", "_transform", "_watcher", "_security":
+		return h.feature(r, r.path[0][1:], rest)
 	case "_bulk", "_refresh", "_flush", "_forcemerge", "_stats", "_count", "_settings", "_mapping", "_mappings", "_alias":
 		return h.routeIndex(r, "", r.path)
 	}
@@ -97,6 +97,9 @@ func (h *Handler) routeIndex(r *request, target string, rest []string) (*reply, 
 		}
 		return nil, badMethod(r, "POST, PUT")
 	case "_search":
+		if target == ".security" && h.indices[target] == nil {
+			return h.searchSecurity(r)
+		}
 		if get || m == "POST" {
 			return h.search(r, target)
 		}
@@ -132,6 +135,10 @@ func (h *Handler) routeIndex(r *request, target string, rest []string) (*reply, 
 			return h.putAlias(r, target, arg)
 		} else if m == "DELETE" {
 			return h.deleteAlias(r, target, arg)
+		}
+	case "_rollover":
+		if m == "POST" && arg == "" {
+			return h.rollover(target)
 		}
 	case "_open", "_close":
 		if m == "POST" {

@@ -72,6 +72,11 @@ func (h *Handler) templates(r *request, rest []string) (*reply, *esError) {
 				return nil, illegal("component templates [%s] cannot be removed as they are still in use by index templates [%s]", name, n)
 			}
 		}
+		for _, s := range h.streams {
+			if kind == "_index_template" && s.template == name {
+				return nil, illegal("unable to remove composable templates [%s] as they are in use by a data streams [%s]", name, s.name)
+			}
+		}
 		if at[name] == nil {
 			switch kind {
 			case "_component_template", "_ilm":
@@ -99,7 +104,8 @@ func (h *Handler) templates(r *request, rest []string) (*reply, *esError) {
 			out = append(out, n, t)
 		default:
 			m := clone(at[n]).(map[string]any)
-			out = append(out, n, obj{"version", 1, "modified_date", "2025-01-01T00:00:00.000Z", "policy", m["policy"]})
+			out = append(out, n, obj{"version", 1, "modified_date", modified, "policy", m["policy"],
+				"in_use_by", obj{"indices", []any{}, "data_streams", []any{}, "composable_templates", []any{}}})
 		}
 	}
 	missing := name != "" && !strings.Contains(name, "*") && len(out) == 0 && len(rows) == 0
@@ -141,6 +147,11 @@ func (h *Handler) pipelines(r *request, rest []string) (*reply, *esError) {
 		}
 		if _, is := body["processors"].([]any); !is {
 			return nil, &esError{status: 400, kind: "parse_exception", reason: "[processors] required property is missing"}
+		}
+		for _, p := range policies(body) {
+			if h.store("enriched")[p] == nil {
+				return nil, illegal("no enrich index exists for policy with name [%s]", p)
+			}
 		}
 		at[name] = body
 		return ok("acknowledged", true), nil

@@ -233,3 +233,24 @@ func identical(t testing.TB, b *backupOf, es elastictransport.Interface, o Optio
 	require.NoError(t, err)
 	require.True(t, d.Identical(), d.String())
 }
+
+type ctxOf = context.Context
+
+// wireFunc changes answers.
+type wireFunc struct {
+	next   elastictransport.Interface
+	change func(r *http.Request, body string) string
+}
+
+func (w *wireFunc) Perform(r *http.Request) (*http.Response, error) {
+	res, err := w.next.Perform(r)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	res.Body = io.NopCloser(strings.NewReader(w.change(r, string(b))))
+	return res, nil
+}

@@ -26,6 +26,8 @@ type PlannedObject struct {
 	section *elastic.Section
 	raw     json.RawMessage
 	exists  bool
+	rank    int
+	late    bool
 }
 
 func (o *PlannedObject) writes() bool { return o.Action == "create" || o.Action == "replace" }
@@ -100,6 +102,7 @@ func (p *Plan) planSections(ctx context.Context) (exist []string, err error) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(objects)) {
 			x := PlannedObject{Section: ch.Name, Name: name, section: ch.Section, raw: objects[name]}
+			x.rank, x.late = ch.Rank(x.raw)
 			if err := p.decide(&x, there[name]); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
@@ -116,6 +119,7 @@ func (p *Plan) planSections(ctx context.Context) (exist []string, err error) {
 		}
 		return nil
 	})
+	slices.SortStableFunc(p.Objects, func(a, b PlannedObject) int { return a.rank - b.rank })
 	return exist, err
 }
 
@@ -189,14 +193,26 @@ func compareObjects(s *elastic.Section, backup, cluster json.RawMessage) ([]stri
 
 // writeObjects writes the objects that come before the indices, or those that come after them.
 func (p *Plan) writeObjects(ctx context.Context, late bool, r *Result) error {
+	// A policy that is there may never have been executed, which the pipelines that wait for it need.
+	waited := map[string]bool{}
+	for i := range p.Objects {
+		if x := &p.Objects[i]; x.writes() && x.late {
+			waited[x.section.After(x.raw)] = true
+		}
+	}
 	saved := map[string]json.RawMessage{}
 	for i := range p.Objects {
 		x := &p.Objects[i]
-		if x.section.LateObject(x.raw) != late {
+		if x.late != late {
 			continue
 		}
 		if !x.writes() {
 			r.ObjectsLeft++
+			if waited[x.Section] && (x.Action == "equal" || x.Action == "skip") {
+				if err := p.c.Follow(ctx, x.section, x.Name); err != nil {
+					return fmt.Errorf("restore: section %s: %s: %w", x.Section, x.Name, err)
+				}
+			}
 			continue
 		}
 		if x.Section == elastic.KibanaObjects {

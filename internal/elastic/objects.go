@@ -209,14 +209,15 @@ func (c *Client) PutObject(ctx context.Context, s *Section, name string, raw jso
 	if _, err := c.Do(ctx, r); err != nil {
 		return err
 	}
-	if w.after != "" {
-		return c.execute(ctx, path(w.after))
-	}
-	return nil
+	return c.Follow(ctx, s, name)
 }
 
-// execute executes an enrich policy, and waits until it is done.
-func (c *Client) execute(ctx context.Context, path string) error {
+// Follow does what must follow once an object is there: an enrich policy is executed, which this waits for.
+func (c *Client) Follow(ctx context.Context, s *Section, name string) error {
+	if s.put.after == "" {
+		return nil
+	}
+	path := strings.ReplaceAll(s.put.after, "{name}", PathEscape(name))
 	var out struct {
 		Status struct {
 			Phase string `json:"phase"`

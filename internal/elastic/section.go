@@ -18,8 +18,10 @@ type Section struct {
 	Kibana bool
 
 	// Late: it is restored after the indices and data streams. Of a section that is not, single objects may be.
-	Late       bool
-	lateObject func(raw json.RawMessage) bool
+	Late bool
+	// after is the section that some objects must wait for, and needs says which.
+	after string
+	needs func(raw json.RawMessage) bool
 
 	list    listing
 	put     writing
@@ -85,7 +87,7 @@ var sections = []Section{
 		put: writing{method: "PUT", path: "/_scripts/{name}", wrap: "script"},
 	},
 	{
-		Name: "ingest_pipelines", absent: none, managed: []string{"_meta.managed"}, lateObject: enriches,
+		Name: "ingest_pipelines", absent: none, managed: []string{"_meta.managed"}, after: "enrich_policies", needs: enriches,
 		list: listing{method: "GET", path: "/_ingest/pipeline"},
 		put:  writing{method: "PUT", path: "/_ingest/pipeline/{name}", drop: made},
 	},
@@ -173,9 +175,26 @@ func Sections() []*Section {
 	return all
 }
 
-// LateObject reports whether an object of a section that is not Late must wait for the indices all the same.
-func (s *Section) LateObject(raw json.RawMessage) bool {
-	return s.Late || s.lateObject != nil && s.lateObject(raw)
+// After is the section that an object must wait for, besides those before its own; empty for most.
+func (s *Section) After(raw json.RawMessage) string {
+	if s.needs != nil && s.needs(raw) {
+		return s.after
+	}
+	return ""
+}
+
+// Rank is the place of an object in the order of restoring, and late says that it comes after the indices and data streams.
+func (s *Section) Rank(raw json.RawMessage) (rank int, late bool) {
+	name := s.Name
+	if after := s.After(raw); after != "" {
+		name, rank = after, 1
+	}
+	for i := range sections {
+		if sections[i].Name == name {
+			return rank + 2*i, sections[i].Late
+		}
+	}
+	return rank, s.Late
 }
 
 // enriches reports whether a pipeline has an enrich processor, which the server takes only once its policy was executed.
