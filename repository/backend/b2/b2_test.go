@@ -142,7 +142,7 @@ func TestRequests(t *testing.T) {
 			require.Equal(t, "api.backblazeb2.com", r.URL.Host)
 			require.Equal(t, "https", r.URL.Scheme)
 			fmt.Fprint(w, `{"accountId":"a","apiInfo":{"storageApi":{"s3ApiUrl":"https://s3.us-west-004.backblazeb2.com"}}}`)
-		case r.Method == http.MethodHead:
+		case r.Method != http.MethodPut:
 			w.WriteHeader(http.StatusNotFound)
 		default:
 			requests = append(requests, r)

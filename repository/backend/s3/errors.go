@@ -87,6 +87,7 @@ func (b *Backend) call(ctx context.Context, fn func(ctx context.Context) error) 
 		err = fn(context.WithValue(ctx, exchangeKey{}, x))
 	}
 	if err == nil {
+		b.met.Store(true)
 		return nil
 	}
 	return b.explain(ctx, x, err)
@@ -115,6 +116,9 @@ func (b *Backend) explain(ctx context.Context, x *exchange, err error) error {
 		return &answerError{cause: withoutURL(err), status: x.status, header: x.header, text: b.redact.Replace(withoutURL(err).Error())}
 	}
 	e := &answerError{code: resp.Code, status: x.status, header: x.header, cause: sentinel(resp.Code, x.status)}
+	if resp.Code == "InvalidRequest" && strings.Contains(resp.Message, "WORM protected") {
+		e.cause = fs.ErrPermission // MinIO's word for a version that Object Lock retains
+	}
 	if b.ambient && (resp.Code == "ExpiredToken" || resp.Code == "ExpiredTokenException") {
 		// Sooner than was said. The next call gets new ones, so this is no lack of permission.
 		b.creds.Expire()
@@ -175,7 +179,7 @@ func sentinel(code string, status int) error {
 		return fs.ErrExist
 	case minio.AccessDenied, "AllAccessDisabled", "AccountProblem", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken",
 		"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidSecurity", "NotSignedUp", "RequestTimeTooSkewed",
-		"ObjectLocked", "MethodNotAllowed", "InvalidObjectState":
+		"ObjectLocked", "MethodNotAllowed", "InvalidObjectState", "XAdminUserNotFound":
 		return fs.ErrPermission
 	}
 	if status == http.StatusUnauthorized || status == http.StatusForbidden {

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -87,7 +88,7 @@ func (b *Backend) get(ctx context.Context, h backend.Handle, off, n int64) (_ io
 		return nil, n, errNoETag
 	}
 	if info.Size < 0 {
-		return nil, n, fmt.Errorf("the answer does not say its length")
+		return nil, n, errors.New("the answer does not say its length")
 	}
 	got := header.Get("Content-Range")
 	if whole {
@@ -146,11 +147,26 @@ func (b *Backend) stat(ctx context.Context, h backend.Handle) (int64, error) {
 		}
 		return err
 	})
+	if errors.Is(err, fs.ErrNotExist) && !b.met.Load() {
+		// An answer to HEAD has no words, and 404 may be about the bucket as well, or even (VersityGW) about the key id. To
+		// GET there are words. Once is enough: what follows finds the same bucket with the same key.
+		err = b.call(ctx, func(ctx context.Context) error {
+			r, size, err := b.get(ctx, h, 0, -1)
+			if err == nil {
+				info.Size = size
+				_ = r.Close() // nothing was wanted of it
+			}
+			return err
+		})
+		if hasCode(err, minio.NoSuchKey) {
+			b.met.Store(true)
+		}
+	}
 	if err != nil {
 		return 0, err
 	}
 	if info.Size < 0 {
-		return 0, fmt.Errorf("the answer does not say the size: %w", fs.ErrInvalid)
+		return 0, errors.New("the answer does not say the size")
 	}
 	return info.Size, nil
 }

@@ -3,8 +3,8 @@
 //
 // A file is one PUT with the MD5 of its content, which the server verifies: it is there as a whole or not at all, and nothing
 // half uploaded is left to be paid for. The server is also asked not to replace anything ("If-None-Match: *"); one that does not
-// know this header is not asked again. Whatever the server, a look goes before each PUT, so that only two simultaneous calls
-// could meet in the gap, and as files are named by their content they would write the same bytes.
+// know this header is not asked again. Whatever the server, a look goes before each PUT, so that only processes that save the same
+// file at the same moment could meet in the gap, and as files are named by their content they would write the same bytes.
 //
 // Where the bucket keeps versions, Remove hides a file behind a delete marker: it is gone for every call of this package, and takes
 // up space until the bucket's lifecycle rules remove versions that are not current. [Config].DeleteVersions removes all versions
@@ -32,6 +32,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/minio/minio-go/v7"
@@ -86,7 +87,11 @@ type Backend struct {
 	connections int
 
 	noCondition atomic.Bool // the server does not know If-None-Match
+	met         atomic.Bool // the server has granted a request: it knows key and bucket
 	closed      atomic.Bool
+
+	mu     sync.Mutex
+	saving map[backend.Handle]chan struct{} // what Save is busy with; closed when it is done
 }
 
 var (
@@ -116,7 +121,10 @@ func open(ctx context.Context, c Config) (*Backend, error) {
 	if s == nil {
 		s = &backend.Settings{}
 	}
-	b := &Backend{cfg: c, class: s.StorageClass, region: s.Region, connections: s.Connections, transport: c.Transport}
+	b := &Backend{
+		cfg: c, class: s.StorageClass, region: s.Region, connections: s.Connections, transport: c.Transport,
+		saving: map[backend.Handle]chan struct{}{},
+	}
 	if b.connections <= 0 {
 		b.connections = defaultConnections
 	}

@@ -175,7 +175,6 @@ func TestErrorResponses(t *testing.T) {
 
 func TestMissingBucket(t *testing.T) {
 	missing := func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("x-minio-error-code", "NoSuchBucket")
 		refuse(w, 404, "NoSuchBucket", "The specified bucket does not exist")
 	}
 	for op, err := range everyCall(serve(t, s3.Config{}, missing)) {
@@ -279,9 +278,9 @@ func TestServerWithoutConditionalPut(t *testing.T) {
 	stored := map[string]bool{}
 	b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
 		switch {
-		case r.Method == http.MethodHead && !stored[r.URL.Path]:
+		case r.Method != http.MethodPut && !stored[r.URL.Path]:
 			w.WriteHeader(404)
-		case r.Method == http.MethodHead:
+		case r.Method != http.MethodPut:
 			object(w, 1)
 		case r.Header.Get("If-None-Match") != "":
 			conditions = append(conditions, "asked")
@@ -534,10 +533,10 @@ func TestRemoveDeletesVersionsOldestFirst(t *testing.T) {
 	var deleted []string
 	b := serve(t, s3.Config{DeleteVersions: true}, func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		switch {
-		case r.Method == http.MethodHead:
+		switch r.Method {
+		case http.MethodHead:
 			object(w, 1)
-		case r.Method == http.MethodDelete:
+		case http.MethodDelete:
 			deleted = append(deleted, q.Get("versionId"))
 			w.WriteHeader(204)
 		default:

@@ -28,6 +28,14 @@ func (b *Backend) save(ctx context.Context, h backend.Handle, body io.ReaderAt, 
 	if size > maxPut {
 		return fmt.Errorf("%d bytes are more than S3 takes in one request, %d: %w", size, int64(maxPut), fs.ErrInvalid)
 	}
+	if err := b.check(ctx, h); err != nil {
+		return err
+	}
+	done, err := b.alone(ctx, h)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := b.absent(ctx, h); err != nil {
 		return err
 	}
@@ -37,7 +45,7 @@ func (b *Backend) save(ctx context.Context, h backend.Handle, body io.ReaderAt, 
 		return err
 	}
 	put := func() error { return b.put(ctx, h, body, size, base64.StdEncoding.EncodeToString(sum.Sum(nil))) }
-	err := put()
+	err = put()
 	if b.cfg.CreateBucket && hasCode(err, minio.NoSuchBucket) {
 		if err := b.makeBucket(ctx); err != nil {
 			return fmt.Errorf("create bucket %q: %w", b.cfg.Bucket, err)
@@ -54,6 +62,32 @@ func (b *Backend) save(ctx context.Context, h backend.Handle, body io.ReaderAt, 
 		}
 	}
 	return err
+}
+
+// alone waits until no other Save of h is under way. Between the look and the PUT there is a gap where the server knows no
+// conditions: so at least the calls of one process never meet in it.
+func (b *Backend) alone(ctx context.Context, h backend.Handle) (done func(), err error) {
+	for {
+		b.mu.Lock()
+		other, busy := b.saving[h]
+		if !busy {
+			mine := make(chan struct{})
+			b.saving[h] = mine
+			b.mu.Unlock()
+			return func() {
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				delete(b.saving, h)
+				close(mine)
+			}, nil
+		}
+		b.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // absent returns nil if there is no h, and an error wrapping fs.ErrExist if there is.
