@@ -15,6 +15,8 @@ type backupSummary struct {
 	SnapshotID      string            `json:"snapshot_id"`
 	Parent          string            `json:"parent"`
 	Indices         int               `json:"indices"`
+	DataStreams     int               `json:"data_streams"`
+	Sections        []layout.Section  `json:"sections"`
 	Documents       int64             `json:"documents"`
 	DocumentsRead   int64             `json:"documents_read"`
 	Bytes           int64             `json:"bytes"`
@@ -28,16 +30,24 @@ type backupSummary struct {
 
 func (a *app) backupCommand() *cobra.Command {
 	var es cluster
+	var kibana string
 	o := &backup.Options{}
 	cmd := &cobra.Command{
 		Use:   "backup --es URL [--index PATTERN]...",
-		Short: "Back up indices into a new snapshot",
-		Long: `backup reads the documents, settings, mappings and aliases of the chosen indices into a new snapshot. What has not
-changed since the last snapshot of the same choice is not read again. There is a snapshot only if it is complete.
+		Short: "Back up indices and what else a cluster holds into a new snapshot",
+		Long: `backup reads the documents, settings, mappings and aliases of the chosen indices and data streams into a new snapshot.
+What has not changed since the last snapshot of the same choice is not read again. There is a snapshot only if it is complete.
+
+What else a cluster holds is in sections: stored_scripts, ingest_pipelines, slm_policies, ilm_policies,
+component_templates, index_templates, legacy_templates, enrich_policies, transforms, watches, and only if asked for
+cluster_settings, security_roles, security_role_mappings, security_users, and with --kibana kibana_spaces and
+kibana_objects. A name may hold * and be followed by /OBJECT, such as ingest_pipelines/logs-*; "default" are those that
+need not be asked for, "none" is none. A section that the cluster does not have is no error.
 
 With --allow-omissions, what cannot be backed up whole is named in the snapshot and in the output, and the exit code is 3.
 
-JSON, last line: {"message_type":"summary","snapshot_id":...,"parent":...,"indices":n,"documents":n,"documents_read":n,
+JSON, last line: {"message_type":"summary","snapshot_id":...,"parent":...,"indices":n,"data_streams":n,
+"sections":[{"name":...,"objects":n,"absent":...}],"documents":n,"documents_read":n,
 "bytes":n,"bytes_added":n,"segments":n,"segments_reused":n,"duration_seconds":x,"warnings":[...],
 "omitted":[{"what":...,"why":...}]}; before it, about once a second, {"message_type":"status",...}.
 With --quiet and without --json it prints the snapshot's id alone.`,
@@ -46,6 +56,9 @@ With --quiet and without --json it prints the snapshot's id alone.`,
 			ctx := cmd.Context()
 			client, err := a.connect(ctx, &es)
 			if err != nil {
+				return err
+			}
+			if o.Kibana, err = a.connectKibana(kibana, &es); err != nil {
 				return err
 			}
 			return a.withRepo(ctx, func(repo *repository.Repo) error {
@@ -66,8 +79,10 @@ With --quiet and without --json it prints the snapshot's id alone.`,
 	}
 	f := cmd.Flags()
 	es.flags(f)
-	f.StringArrayVar(&o.Indices, "index", nil, "`PATTERN` of indices or aliases, or a name, repeatable (default: all that begin with no dot)")
-	f.StringArrayVar(&o.Exclude, "exclude", nil, "`PATTERN` of indices to leave out, repeatable")
+	f.StringArrayVar(&o.Indices, "index", nil, "`PATTERN` of indices, data streams or aliases, or a name, repeatable (default: all that begin with no dot)")
+	f.StringArrayVar(&o.Exclude, "exclude", nil, "`PATTERN` of indices and data streams to leave out, repeatable")
+	f.StringArrayVar(&o.Sections, "section", nil, "`NAME` of a section, default or none, repeatable (default: default)")
+	f.StringVar(&kibana, "kibana", "", "`URL` of Kibana, for the sections that are asked of it; credentials as for --es")
 	f.StringArrayVar(&o.Tags, "tag", nil, "`TAG` of the snapshot, repeatable")
 	f.StringVar(&o.Host, "host", "", "`HOST` of the snapshot (default: this one's name)")
 	f.BoolVar(&o.Full, "full", false, "read everything again, reuse nothing")
@@ -79,6 +94,7 @@ With --quiet and without --json it prints the snapshot's id alone.`,
 func (a *app) backedUp(res *backup.Result) {
 	sum := backupSummary{
 		MessageType: "summary", SnapshotID: res.Snapshot.ID.String(), Indices: len(res.Manifest.Indices),
+		DataStreams: len(res.Manifest.DataStreams), Sections: list(res.Manifest.Sections),
 		Documents: res.Documents, DocumentsRead: res.DocumentsRead, Bytes: res.Bytes, BytesAdded: res.BytesAdded,
 		Segments: res.Segments, SegmentsReused: res.SegmentsReused, DurationSeconds: res.Duration.Seconds(),
 		Warnings: list(res.Manifest.Warnings), Omitted: list(res.Omitted),
@@ -93,6 +109,12 @@ func (a *app) backedUp(res *backup.Result) {
 		a.out.textf("snapshot %s saved in %s\n", short(res.Snapshot.ID), took(res.Duration))
 		a.out.textf("  holds  %s of %s, %s\n", count(res.Documents, "document", "documents"),
 			count(int64(sum.Indices), "index", "indices"), size(res.Bytes))
+		objects := 0
+		for _, s := range res.Manifest.Sections {
+			objects += s.Objects
+		}
+		a.out.textf("         %s; %s of %s\n", count(int64(sum.DataStreams), "data stream", "data streams"),
+			count(int64(objects), "object", "objects"), count(int64(len(sum.Sections)), "section", "sections"))
 		reused := ""
 		if res.Parent != nil {
 			reused = fmt.Sprintf("; %s of %s reused from snapshot %s", thousands(res.SegmentsReused),

@@ -75,7 +75,7 @@ func TestBackUpLoseRestoreVerify(t *testing.T) {
 	got := s.objects(exitDone, "backup", "--es", server.URL, "--tag", "nightly", "--tag", "first", "--host", "db-1")
 	sum := got[len(got)-1]
 	require.ElementsMatch(t, []string{"message_type", "snapshot_id", "parent", "indices", "documents", "documents_read", "bytes",
-		"bytes_added", "segments", "segments_reused", "duration_seconds", "warnings", "omitted"}, keys(sum))
+		"bytes_added", "segments", "segments_reused", "duration_seconds", "warnings", "omitted", "data_streams", "sections"}, keys(sum))
 	require.Equal(t, "summary", sum["message_type"])
 	require.Regexp(t, `^[0-9a-f]{64}$`, sum["snapshot_id"])
 	require.EqualValues(t, 2, sum["indices"])
@@ -102,7 +102,7 @@ func TestBackUpLoseRestoreVerify(t *testing.T) {
 	done := s.objects(exitDone, "restore", "--es", server.URL, "--snapshot", sum["snapshot_id"].(string)[:10])
 	sum = done[len(done)-1]
 	require.ElementsMatch(t, []string{"message_type", "snapshot_id", "dry_run", "indices", "skipped", "documents", "bytes", "rejected",
-		"retried", "duration_seconds", "omitted"}, keys(sum))
+		"retried", "duration_seconds", "omitted", "data_streams", "objects", "objects_left"}, keys(sum))
 	require.EqualValues(t, 350, sum["documents"])
 	require.EqualValues(t, 2, sum["indices"])
 	require.Equal(t, false, sum["dry_run"])
@@ -110,7 +110,7 @@ func TestBackUpLoseRestoreVerify(t *testing.T) {
 	same := s.objects(exitDone, "verify", "--es", server.URL)
 	require.Len(t, same, 1)
 	require.ElementsMatch(t, []string{"message_type", "snapshot_id", "identical", "indices_checked", "indices_differing", "documents",
-		"duration_seconds", "omitted"}, keys(same[0]))
+		"objects_differing", "duration_seconds", "omitted"}, keys(same[0]))
 	require.Equal(t, true, same[0]["identical"])
 	require.EqualValues(t, 350, same[0]["documents"])
 	require.Contains(t, s.ok("verify", "--es", server.URL), "identical: 350 documents of 2 indices")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,14 @@ type planned struct {
 	Removed     []string `json:"removed"`
 }
 
+type plannedObject struct {
+	MessageType string `json:"message_type"`
+	Section     string `json:"section"`
+	Name        string `json:"name"`
+	Action      string `json:"action"`
+	Note        string `json:"note"`
+}
+
 type rejection struct {
 	MessageType string `json:"message_type"`
 	Index       string `json:"index"`
@@ -40,6 +49,9 @@ type restoreSummary struct {
 	DryRun          bool              `json:"dry_run"`
 	Indices         int               `json:"indices"`
 	Skipped         int               `json:"skipped"`
+	DataStreams     int               `json:"data_streams"`
+	Objects         int               `json:"objects"`
+	ObjectsLeft     int               `json:"objects_left"`
 	Documents       int64             `json:"documents"`
 	Bytes           int64             `json:"bytes"`
 	Rejected        int64             `json:"rejected"`
@@ -52,13 +64,17 @@ type restoreSummary struct {
 type selection struct {
 	snapshot string
 	renames  []string
+	kibana   string
 	o        restore.Options
 }
 
 func (s *selection) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.snapshot, "snapshot", "latest", "`ID` of the snapshot, or its beginning, latest or latest~N")
-	f.StringArrayVar(&s.o.Indices, "index", nil, "`PATTERN` of indices in the snapshot, or a name, repeatable (default: all)")
-	f.StringArrayVar(&s.o.Exclude, "exclude", nil, "`PATTERN` of indices to leave out, repeatable")
+	f.StringArrayVar(&s.o.Indices, "index", nil, "`PATTERN` of indices and data streams in the snapshot, or a name, repeatable (default: all)")
+	f.StringArrayVar(&s.o.Exclude, "exclude", nil, "`PATTERN` of indices and data streams to leave out, repeatable")
+	f.StringArrayVar(&s.o.Sections, "section", nil, "`NAME` of a section, default or none, repeatable (default: with --index none, else default)")
+	f.StringVar(&s.kibana, "kibana", "", "`URL` of Kibana, for the sections that are asked of it; credentials as for --es")
+	f.BoolVar(&s.o.Managed, "managed", false, "treat what the cluster or a product keeps itself as all else")
 	f.StringArrayVar(&s.renames, "rename", nil, "`FROM=TO`, each with at most one *, repeatable; the first that matches is applied")
 	f.IntVar(&s.o.Concurrency, "concurrency", 0, "requests at once, a `NUMBER` (default 2)")
 }
@@ -87,13 +103,15 @@ func (a *app) restoreCommand() *cobra.Command {
 if the cluster does not take every single document, and names those it refused.
 
 What to do with an index that exists: --conflict fail (before anything is written), skip (leave it), replace (load
-beside it, then swap), merge (load into it; documents of the same id are overwritten).
+beside it, then swap), merge (load into it; documents of the same id are overwritten). A data stream cannot be merged
+with. Objects of sections (see backup) that are equal are left; of others the same holds, and merge replaces them. What
+the cluster or a product keeps itself is only made where it is missing. To restore sections alone: --exclude '*'.
 The exit code is 3 if the snapshot itself lacks something, which is named in it and in the output.
 
 JSON: with --dry-run one {"message_type":"planned","from":...,"to":...,"action":...,"documents":n,"removed":[...]} an
-index; for every refused document {"message_type":"rejection","index":...,"id":...,"routing":...,"status":n,
+index and one {"message_type":"planned_object","section":...,"name":...,"action":...,"note":...} an object; for every refused document {"message_type":"rejection","index":...,"id":...,"routing":...,"status":n,
 "type":...,"reason":...}; last line {"message_type":"summary","snapshot_id":...,"dry_run":b,"indices":n,"skipped":n,
-"documents":n,"bytes":n,"rejected":n,"retried":n,"duration_seconds":x,"omitted":[{"what":...,"why":...}]}.
+"data_streams":n,"objects":n,"objects_left":n,"documents":n,"bytes":n,"rejected":n,"retried":n,"duration_seconds":x,"omitted":[{"what":...,"why":...}]}.
 With --quiet and without --json it prints nothing but what was refused or omitted.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -108,6 +126,9 @@ With --quiet and without --json it prints nothing but what was refused or omitte
 			}
 			client, err := a.connect(ctx, &es)
 			if err != nil {
+				return err
+			}
+			if s.o.Kibana, err = a.connectKibana(s.kibana, &es); err != nil {
 				return err
 			}
 			return a.withSnapshot(ctx, s.snapshot, func(sn *repository.Snapshot, files fs.FS) error {
@@ -161,7 +182,22 @@ func (a *app) rejected() func(restore.Rejection) {
 }
 
 func (a *app) planned(plan *restore.Plan, sum *restoreSummary) {
-	for _, ix := range plan.Indices {
+	indices := plan.Indices
+	for _, d := range plan.DataStreams {
+		indices = append(slices.Clip(indices), d.Indices...)
+		if d.Action != "skip" {
+			sum.DataStreams++
+		}
+	}
+	for _, x := range plan.Objects {
+		a.out.object(plannedObject{"planned_object", x.Section, x.Name, x.Action, x.Note})
+		if x.Action == "create" || x.Action == "replace" {
+			sum.Objects++
+		} else {
+			sum.ObjectsLeft++
+		}
+	}
+	for _, ix := range indices {
 		a.out.object(planned{"planned", ix.From, ix.To, ix.Action, ix.Docs, list(ix.Removed)})
 		if ix.Action == "skip" {
 			sum.Skipped++
@@ -176,6 +212,7 @@ func (a *app) planned(plan *restore.Plan, sum *restoreSummary) {
 
 func (a *app) restored(res *restore.Result, sum *restoreSummary) {
 	sum.Indices, sum.Skipped, sum.Documents, sum.Bytes = res.Indices, res.Skipped, res.Documents, res.Bytes
+	sum.DataStreams, sum.Objects, sum.ObjectsLeft = res.Streams, res.Objects, res.ObjectsLeft
 	sum.Rejected, sum.Retried, sum.DurationSeconds = res.Rejected, res.Retried, res.Duration.Seconds()
 	a.out.object(sum)
 	if a.quiet {
@@ -183,6 +220,10 @@ func (a *app) restored(res *restore.Result, sum *restoreSummary) {
 	}
 	a.out.textf("restored %s of %s, %s, in %s\n", count(res.Documents, "document", "documents"),
 		count(int64(res.Indices), "index", "indices"), size(res.Bytes), took(res.Duration))
+	if res.Objects+res.ObjectsLeft > 0 {
+		a.out.textf("wrote %s of sections; %s were there or are the cluster's own\n", count(int64(res.Objects), "object", "objects"),
+			thousands(int64(res.ObjectsLeft)))
+	}
 	if res.Skipped > 0 {
 		a.out.textf("skipped %s that exist already\n", count(int64(res.Skipped), "index", "indices"))
 	}
