@@ -1,0 +1,173 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/internal/exact"
+)
+
+// Load implements [backend.Backend].
+func (b *Backend) Load(ctx context.Context, h backend.Handle, off, n int64) (io.ReadCloser, error) {
+	r, err := b.load(ctx, h, off, n)
+	if err != nil {
+		return nil, fail("load", h, err)
+	}
+	return r, nil
+}
+
+func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.ReadCloser, error) {
+	if err := b.check(ctx, h); err != nil {
+		return nil, err
+	}
+	if off < 0 || n == 0 || n > math.MaxInt64-off {
+		return b.nothing(ctx, h, off, n)
+	}
+	var header []string
+	switch {
+	case off > 0 && n < 0:
+		header = []string{"Range", fmt.Sprintf("bytes=%d-", off)}
+	case n > 0:
+		header = []string{"Range", fmt.Sprintf("bytes=%d-%d", off, off+n-1)}
+	}
+	resp, err := b.request(ctx, http.MethodGet, b.url(h), nil, 0, header...)
+	var status *StatusError
+	if errors.As(err, &status) && status.Status == http.StatusRequestedRangeNotSatisfiable && header != nil {
+		return b.nothing(ctx, h, off, n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, err := b.body(ctx, resp, off, n, header != nil)
+	if err != nil {
+		_ = resp.Body.Close() // only read from
+		return nil, err
+	}
+	return r, nil
+}
+
+// nothing answers for a range that is empty or cannot be, for which HTTP has no words.
+func (b *Backend) nothing(ctx context.Context, h backend.Handle, off, n int64) (io.ReadCloser, error) {
+	size, err := b.size(ctx, h)
+	if err == nil {
+		n, err = exact.Range(off, n, size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		return nil, fmt.Errorf("%s refuses %d bytes from %d of a file of %d bytes", b.place, n, off, size)
+	}
+	return io.NopCloser(strings.NewReader("")), nil
+}
+
+// body returns the reader of the range (off, n), after looking whether it is the one that the server sends.
+func (b *Backend) body(ctx context.Context, resp *http.Response, off, n int64, ranged bool) (io.ReadCloser, error) {
+	length := resp.ContentLength
+	if length < 0 {
+		return nil, fmt.Errorf("%s does not say how long its answer is", b.place)
+	}
+	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return nil, fmt.Errorf("%s sends the file encoded as %s", b.place, enc)
+	}
+	r := causeReader{ctx, resp.Body}
+	switch got := resp.Header.Get("Content-Range"); {
+	case resp.StatusCode == http.StatusOK && got == "":
+		// The whole file. A server may ignore ranges: then what lies before this one has to be passed over.
+		want, err := exact.Range(off, n, length)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := io.CopyN(io.Discard, r, off); err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		return exact.NewReader(ctx, r, resp.Body, want), nil
+	case resp.StatusCode == http.StatusPartialContent && ranged:
+		first, last, size, err := contentRange(got)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", b.place, err)
+		}
+		want, err := exact.Range(off, n, size)
+		if err != nil {
+			return nil, err
+		}
+		if first != off || last != off+want-1 || length != want {
+			return nil, fmt.Errorf("%s sends %d bytes as the range %q, not %d bytes from %d", b.place, length, got, want, off)
+		}
+		return exact.NewReader(ctx, r, resp.Body, want), nil
+	default:
+		return nil, fmt.Errorf("%s answers %d with the range %q, which was not asked for", b.place, resp.StatusCode, got)
+	}
+}
+
+// contentRange reads "bytes first-last/size".
+func contentRange(s string) (first, last, size int64, err error) {
+	span, total, _ := strings.Cut(strings.TrimPrefix(s, "bytes "), "/")
+	from, to, _ := strings.Cut(span, "-")
+	var errs [3]error
+	first, errs[0] = strconv.ParseInt(from, 10, 64)
+	last, errs[1] = strconv.ParseInt(to, 10, 64)
+	size, errs[2] = strconv.ParseInt(total, 10, 64)
+	if errors.Join(errs[:]...) != nil || !strings.HasPrefix(s, "bytes ") {
+		return 0, 0, 0, fmt.Errorf("%q is no range of a file", s)
+	}
+	return first, last, size, nil
+}
+
+// causeReader names the cause when the context ended a read.
+type causeReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r causeReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && err != io.EOF && r.ctx.Err() != nil {
+		err = context.Cause(r.ctx)
+	}
+	return n, err
+}
+
+// Stat implements [backend.Backend].
+func (b *Backend) Stat(ctx context.Context, h backend.Handle) (backend.FileInfo, error) {
+	err := b.check(ctx, h)
+	var size int64
+	if err == nil {
+		size, err = b.size(ctx, h)
+	}
+	if err != nil {
+		return backend.FileInfo{}, fail("stat", h, err)
+	}
+	return backend.FileInfo{Handle: h, Size: size}, nil
+}
+
+func (b *Backend) size(ctx context.Context, h backend.Handle) (int64, error) {
+	header, err := b.ask(ctx, http.MethodHead, b.url(h))
+	if err != nil {
+		return 0, err
+	}
+	size, err := strconv.ParseInt(header.Get("Content-Length"), 10, 64)
+	if err != nil || size < 0 {
+		return 0, fmt.Errorf("%s does not say the size of the file", b.place)
+	}
+	return size, nil
+}
+
+// Remove implements [backend.Backend].
+func (b *Backend) Remove(ctx context.Context, h backend.Handle) error {
+	err := b.check(ctx, h)
+	if err == nil {
+		_, err = b.ask(ctx, http.MethodDelete, b.url(h))
+	}
+	return fail("remove", h, err)
+}
