@@ -178,8 +178,7 @@ func TestS3BrokenUpload(t *testing.T) {
 			s := start(t)
 			b := openS3(t, s, "bucket")
 			s3Put(t, b, backend.Config, "config")
-			content := make([]byte, 30<<20)
-			rand.NewChaCha8([32]byte{}).Read(content)
+			content := s3Noise(0, 30<<20)
 			h := backendtest.HandleOf(backend.Pack, content)
 			ctx, cancel := context.WithCancelCause(t.Context())
 			defer cancel(nil)
@@ -330,8 +329,7 @@ func resticAgrees(t testing.TB, b backend.Backend, restic *resticcli.CLI) {
 		require.True(t, content == string(restic.Dump(t, ours.ID.String(), "/"+name)), name)
 	}
 
-	theirs := make([]byte, 9<<20)
-	rand.NewChaCha8([32]byte{9}).Read(theirs)
+	theirs := s3Noise(1, 9<<20)
 	cmd := restic.Command(t, "backup", "--stdin", "--stdin-filename", "theirs")
 	cmd.Stdin = bytes.NewReader(theirs)
 	out, err := cmd.CombinedOutput()
@@ -355,7 +353,11 @@ func resticAgrees(t testing.TB, b backend.Backend, restic *resticcli.CLI) {
 
 // ourFiles are a few files that make several packs.
 func ourFiles() map[string]string {
-	large := make([]byte, 40<<20)
-	rand.NewChaCha8([32]byte{8}).Read(large)
-	return map[string]string{"ours/large": string(large), "ours/small": "small", "ours/empty": ""}
+	return map[string]string{"ours/large": string(s3Noise(2, 40<<20)), "ours/small": "small", "ours/empty": ""}
+}
+
+func s3Noise(seed byte, n int) []byte {
+	p := make([]byte, n)
+	_, _ = rand.NewChaCha8([32]byte{seed}).Read(p) // never fails
+	return p
 }

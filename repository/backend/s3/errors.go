@@ -10,8 +10,10 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 )
@@ -137,8 +139,8 @@ func (b *Backend) explain(ctx context.Context, x *exchange, err error) error {
 	if resp.RequestID != "" && resp.RequestID != "minio" {
 		text += ", request " + resp.RequestID
 	}
-	if resp.Region != "" && x.status >= 300 && x.status < 500 && resp.Region != b.region && b.region != "" {
-		text += fmt.Sprintf("; the bucket is in region %s, not %s", resp.Region, b.region)
+	if resp.Region != "" && resp.Region != b.region && (x.status == http.StatusBadRequest || x.status/100 == 3) {
+		text += fmt.Sprintf("; the bucket is in region %s", resp.Region)
 	}
 	e.text = b.redact.Replace(text)
 	return e
@@ -155,6 +157,20 @@ type answerError struct {
 
 func (e *answerError) Error() string { return e.text }
 func (e *answerError) Unwrap() error { return e.cause }
+
+// RetryAfter returns how long the server wants to be left alone, or 0.
+func (e *answerError) RetryAfter() time.Duration { return retryAfter(e.header.Get("Retry-After"), time.Now()) }
+
+// retryAfter reads the Retry-After header, which holds seconds or a date.
+func retryAfter(s string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
+}
 
 // hasCode reports whether err is an answer with one of these codes.
 func hasCode(err error, codes ...string) bool {

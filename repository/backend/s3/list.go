@@ -65,17 +65,18 @@ func (b *Backend) objects(ctx context.Context, o minio.ListObjectsOptions, fn fu
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var fnErr error
+	no := false
+	o.FetchOwner = &no
+	var listErr, fnErr error
 	started := false
 	err := b.call(ctx, func(ctx context.Context) error {
-		no := false
-		o.FetchOwner = &no
 		if started {
-			return errors.New("the list broke off")
+			return listErr // what fn has had must not come again
 		}
 		for info := range b.core.ListObjectsIter(ctx, b.cfg.Bucket, o) {
 			if info.Err != nil {
-				return info.Err
+				listErr = info.Err
+				return listErr
 			}
 			if ctx.Err() != nil {
 				return ctx.Err()

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -295,6 +296,64 @@ func TestServerWithoutConditionalPut(t *testing.T) {
 	require.NoError(t, save(t.Context(), b, handle(backend.Pack, "p"), "p"))
 	require.ErrorIs(t, save(t.Context(), b, handle(backend.Pack, "p"), "p"), fs.ErrExist)
 	require.Equal(t, []string{"asked", "not asked", "not asked"}, conditions)
+}
+
+// Those that were under way when the first answer came have asked as well.
+func TestServerWithoutConditionalPutAskedBySeveral(t *testing.T) {
+	const savers = 4
+	var asked sync.WaitGroup
+	asked.Add(savers)
+	b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method != http.MethodPut:
+			w.WriteHeader(404)
+		case r.Header.Get("If-None-Match") != "":
+			asked.Done()
+			asked.Wait()
+			refuse(w, 501, "NotImplemented", "no")
+		default:
+			object(w, 0)
+		}
+	})
+	var wg sync.WaitGroup
+	errs := make([]error, savers)
+	for i := range savers {
+		wg.Go(func() {
+			content := fmt.Sprint("content ", i)
+			errs[i] = save(t.Context(), b, handle(backend.Pack, content), content)
+		})
+	}
+	wg.Wait()
+	require.NoError(t, errors.Join(errs...))
+}
+
+func TestRetryAfterIsPassedOn(t *testing.T) {
+	for _, page := range []bool{false, true} {
+		b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "7")
+			if page {
+				w.Header().Set("Content-Type", "text/html")
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
+			refuse(w, http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
+		})
+		for op, err := range everyCall(b) {
+			var busy interface{ RetryAfter() time.Duration }
+			require.ErrorAs(t, err, &busy, op)
+			require.Equal(t, 7*time.Second, busy.RetryAfter(), op)
+		}
+	}
+}
+
+func TestWrongRegionIsNamed(t *testing.T) {
+	b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("x-amz-bucket-region", "ap-south-1")
+		w.WriteHeader(http.StatusMovedPermanently)
+	})
+	for op, err := range everyCall(b) {
+		require.ErrorContains(t, err, "301 Moved Permanently; the bucket is in region ap-south-1", op)
+	}
 }
 
 func TestConcurrentSavers(t *testing.T) {

@@ -44,7 +44,10 @@ func (b *Backend) save(ctx context.Context, h backend.Handle, body io.ReaderAt, 
 	if err := exact.Copy(ctx, sum, body, size); err != nil {
 		return err
 	}
-	put := func() error { return b.put(ctx, h, body, size, base64.StdEncoding.EncodeToString(sum.Sum(nil))) }
+	condition := !b.noCondition.Load()
+	put := func() error {
+		return b.put(ctx, h, body, size, base64.StdEncoding.EncodeToString(sum.Sum(nil)), condition)
+	}
 	err = put()
 	if b.cfg.CreateBucket && hasCode(err, minio.NoSuchBucket) {
 		if err := b.makeBucket(ctx); err != nil {
@@ -52,7 +55,9 @@ func (b *Backend) save(ctx context.Context, h backend.Handle, body io.ReaderAt, 
 		}
 		err = put()
 	}
-	if hasCode(err, "NotImplemented", minio.APINotSupported) && !b.noCondition.Swap(true) {
+	if condition && hasCode(err, minio.NotImplemented, minio.APINotSupported) {
+		b.noCondition.Store(true)
+		condition = false
 		err = put()
 	}
 	if hasCode(err, minio.Conflict, "ConditionalRequestConflict") {
@@ -104,14 +109,14 @@ func (b *Backend) absent(ctx context.Context, h backend.Handle) error {
 	return err
 }
 
-func (b *Backend) put(ctx context.Context, h backend.Handle, body io.ReaderAt, size int64, md5 string) error {
+func (b *Backend) put(ctx context.Context, h backend.Handle, body io.ReaderAt, size int64, md5 string, condition bool) error {
 	// MD5 is a signed header, so it also binds the body to the signature: a second checksum of it for the signature alone, which
 	// minio-go would compute for servers without TLS, adds nothing.
 	o := minio.PutObjectOptions{ContentType: "application/octet-stream", DisableContentSha256: true}
 	if h.Type == backend.Pack {
 		o.StorageClass = b.class
 	}
-	if !b.noCondition.Load() {
+	if condition {
 		o.SetMatchETagExcept("*")
 	}
 	return b.call(ctx, func(ctx context.Context) error {
