@@ -159,7 +159,9 @@ func (e *answerError) Error() string { return e.text }
 func (e *answerError) Unwrap() error { return e.cause }
 
 // RetryAfter returns how long the server wants to be left alone, or 0.
-func (e *answerError) RetryAfter() time.Duration { return retryAfter(e.header.Get("Retry-After"), time.Now()) }
+func (e *answerError) RetryAfter() time.Duration {
+	return retryAfter(e.header.Get("Retry-After"), time.Now())
+}
 
 // retryAfter reads the Retry-After header, which holds seconds or a date.
 func retryAfter(s string, now time.Time) time.Duration {

@@ -125,6 +125,7 @@ func requireNoSecret(t *testing.T, err error) {
 }
 
 func TestErrorResponses(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		status   int
 		code     string
@@ -144,6 +145,7 @@ func TestErrorResponses(t *testing.T) {
 		{400, "InvalidDigest", nil},
 	} {
 		t.Run(c.code, func(t *testing.T) {
+			t.Parallel() // minio-go takes a breath after what could be retried
 			b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
 				if r.Method == http.MethodHead && c.status != 404 && c.status != 403 {
 					object(w, 7) // a HEAD has no room for a code
@@ -206,8 +208,10 @@ func TestBucketThatMayNotBeCreated(t *testing.T) {
 
 // A proxy, a portal or a load balancer says things that S3 never said.
 func TestPagesOfOthers(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{200, 404, 403, 409, 412, 502} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
 			b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", "text/html; charset=utf-8")
 				w.Header().Set("ETag", `"page"`)
@@ -223,6 +227,7 @@ func TestPagesOfOthers(t *testing.T) {
 		})
 	}
 	t.Run("plain text", func(t *testing.T) {
+		t.Parallel()
 		b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "upstream gone, "+secret, http.StatusBadGateway)
 		})
@@ -232,6 +237,7 @@ func TestPagesOfOthers(t *testing.T) {
 		}
 	})
 	t.Run("empty success", func(t *testing.T) {
+		t.Parallel()
 		b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {})
 		for op, err := range everyCall(b) {
 			require.Error(t, err, op)
@@ -328,6 +334,7 @@ func TestServerWithoutConditionalPutAskedBySeveral(t *testing.T) {
 }
 
 func TestRetryAfterIsPassedOn(t *testing.T) {
+	t.Parallel()
 	for _, page := range []bool{false, true} {
 		b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", "7")
@@ -347,6 +354,7 @@ func TestRetryAfterIsPassedOn(t *testing.T) {
 }
 
 func TestWrongRegionIsNamed(t *testing.T) {
+	t.Parallel()
 	b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("x-amz-bucket-region", "ap-south-1")
 		w.WriteHeader(http.StatusMovedPermanently)
@@ -390,6 +398,7 @@ func TestConcurrentSavers(t *testing.T) {
 
 // What a caller gives to Save is his again when it returns, even if the server did not want all of it.
 func TestBodyIsNotReadAfterSave(t *testing.T) {
+	t.Parallel()
 	b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPut {
 			refuse(w, 403, "AccessDenied", "no")
@@ -547,6 +556,7 @@ func TestList(t *testing.T) {
 }
 
 func TestListThatIsNotWhole(t *testing.T) {
+	t.Parallel()
 	a := "pre/" + handle(backend.Pack, "a").Path()
 	whole := page("", a)
 	for name, pages := range map[string][]string{
@@ -559,6 +569,7 @@ func TestListThatIsNotWhole(t *testing.T) {
 		"something else later": {page("t1", a), `<Portal/>`},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var tokens []string
 			_, err := list(listing(t, &tokens, pages...), backend.Pack)
 			require.Error(t, err)
@@ -638,6 +649,7 @@ func TestBucketElsewhere(t *testing.T) {
 }
 
 func TestBrokenConnection(t *testing.T) {
+	t.Parallel()
 	b := serve(t, s3.Config{}, func(w http.ResponseWriter, r *http.Request) {
 		c, _, err := http.NewResponseController(w).Hijack()
 		require.NoError(t, err)
