@@ -25,8 +25,8 @@ func (c *checker) data(ctx context.Context) error {
 	g.SetLimit(packReaders)
 	for id, blobs := range c.ix.Packs() {
 		size, ok := c.packs[id]
-		if !ok {
-			continue // reported
+		if !ok || len(blobs) == 0 {
+			continue // reported, or to be removed by rustic
 		}
 		if gctx.Err() != nil {
 			break

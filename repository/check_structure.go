@@ -74,8 +74,11 @@ func (c *checker) structure(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		h := packHandle(id)
-		indexed[id] = true
 		size, ok := c.packs[id]
+		if ok && len(blobs) == 0 {
+			continue // rustic will remove it
+		}
+		indexed[id] = true
 		switch want := pack.Size(blobs); {
 		case !ok:
 			c.report(ctx, Problem{Kind: PackMissing, Handle: h})

@@ -27,7 +27,10 @@ func (id *hexID) UnmarshalText(text []byte) error {
 }
 
 type fileJSON struct {
-	Packs []packJSON `json:"packs"`
+	Packs  []packJSON `json:"packs"`
+	Marked []struct {
+		ID *hexID `json:"id"`
+	} `json:"packs_to_delete"`
 }
 
 type packJSON struct {
@@ -43,7 +46,8 @@ type blobJSON struct {
 	Plain  uint32 `json:"uncompressed_length"`
 }
 
-// DecodeFile reads the JSON of an index file.
+// DecodeFile reads the JSON of an index file. Packs that rustic marked for removal are given without their blobs: whoever runs
+// rustic next may remove them, so nothing new may rely on them, but a file that names them must not outlive them.
 func DecodeFile(b []byte) ([]Pack, error) {
 	if packs, ok := decodeFast(b); ok {
 		return packs, nil
@@ -79,6 +83,12 @@ func decodeJSON(b []byte) ([]Pack, error) {
 			q.Blobs = append(q.Blobs, c)
 		}
 		packs = append(packs, q)
+	}
+	for _, p := range f.Marked {
+		if p.ID == nil {
+			return nil, fmt.Errorf("decode index: marked pack %d has no id", len(packs)-len(f.Packs))
+		}
+		packs = append(packs, Pack{ID: *p.ID, Blobs: []pack.Blob{}})
 	}
 	return packs, nil
 }
