@@ -16,7 +16,8 @@ var (
 	// ErrLockLost says that a lock could not be refreshed for so long that others may take it for stale.
 	ErrLockLost = errors.New("lock lost: it could not be refreshed in time")
 
-	// ErrDamaged says that what was read is not what was written: truncated, changed, or sealed with another key.
+	// ErrDamaged says that what was read is not what was written: truncated, changed, sealed with another key, or such that no
+	// program writes it.
 	ErrDamaged = errors.New("damaged")
 
 	// ErrClosed says that a Repo, Writer or FileWriter was used after its end.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"testing"
 
@@ -140,77 +139,4 @@ func TestFailedUploadIsTheError(t *testing.T) {
 		return errors.New("back-pressure should have shown the error long ago")
 	})
 	require.ErrorIs(t, err, errBoom)
-}
-
-func TestCheckNamesTheDamage(t *testing.T) {
-	text := random(13, 6<<20)
-	pick := func(b backend.Backend, typ backend.FileType) (h backend.Handle) {
-		for fi, err := range b.List(t.Context(), typ) {
-			require.NoError(t, err)
-			h = fi.Handle
-		}
-		return h
-	}
-	read := func(b backend.Backend, h backend.Handle) []byte {
-		rc, err := b.Load(t.Context(), h, 0, -1)
-		require.NoError(t, err)
-		defer rc.Close()
-		var buf bytes.Buffer
-		_, err = buf.ReadFrom(rc)
-		require.NoError(t, err)
-		return buf.Bytes()
-	}
-	remove := func(typ backend.FileType) func(backend.Backend) {
-		return func(b backend.Backend) { require.NoError(t, b.Remove(t.Context(), pick(b, typ))) }
-	}
-	replace := func(typ backend.FileType, change func([]byte) []byte) func(backend.Backend) {
-		return func(b backend.Backend) {
-			h := pick(b, typ)
-			p := change(read(b, h))
-			require.NoError(t, b.Remove(t.Context(), h))
-			require.NoError(t, b.Save(t.Context(), h, bytes.NewReader(p), int64(len(p))))
-		}
-	}
-	cut := func(p []byte) []byte { return p[:len(p)-1] }
-	empty := func([]byte) []byte { return nil }
-	flip := func(p []byte) []byte { p[len(p)/2] ^= 1; return p }
-	flipEnd := func(p []byte) []byte { p[len(p)-1] ^= 1; return p }
-	foreign := func(b backend.Backend) {
-		p := []byte("foreign")
-		h := backend.Handle{Type: backend.Pack, Name: repository.Hash(p).String()}
-		require.NoError(t, b.Save(t.Context(), h, bytes.NewReader(p), int64(len(p))))
-	}
-	for i, c := range []struct {
-		damage func(backend.Backend)
-		want   []repository.ProblemKind // among others
-	}{
-		{remove(backend.Pack), []repository.ProblemKind{repository.PackMissing}},
-		{replace(backend.Pack, cut), []repository.ProblemKind{repository.PackSize, repository.PackDamaged}},
-		{replace(backend.Pack, empty), []repository.ProblemKind{repository.PackSize, repository.PackDamaged}},
-		{replace(backend.Pack, flip), []repository.ProblemKind{repository.BlobDamaged, repository.PackDamaged}},
-		{replace(backend.Pack, flipEnd), []repository.ProblemKind{repository.PackDamaged}},
-		{remove(backend.Index), []repository.ProblemKind{repository.BlobMissing, repository.PackUnindexed}},
-		{replace(backend.Index, cut), []repository.ProblemKind{repository.IndexDamaged}},
-		{replace(backend.Index, flip), []repository.ProblemKind{repository.IndexDamaged}},
-		{replace(backend.Index, empty), []repository.ProblemKind{repository.IndexDamaged}},
-		{replace(backend.Snapshot, flip), []repository.ProblemKind{repository.SnapshotDamaged}},
-		{replace(backend.Key, flip), []repository.ProblemKind{repository.KeyDamaged}},
-		{foreign, []repository.ProblemKind{repository.PackUnindexed, repository.PackDamaged}},
-	} {
-		t.Run(fmt.Sprint(i, c.want), func(t *testing.T) {
-			b := prepared(t, text)
-			r := repositorytest.Reopen(t, b)
-			c.damage(b)
-			var found []repository.ProblemKind
-			for p, err := range r.Check(t.Context(), &repository.CheckOptions{ReadData: true, Leftovers: true}) {
-				require.NoError(t, err)
-				require.NotEmpty(t, p.String())
-				found = append(found, p.Kind)
-			}
-			require.Subset(t, found, c.want)
-			for range r.Check(t.Context(), nil) {
-				break // ends the check without leaving goroutines
-			}
-		})
-	}
 }

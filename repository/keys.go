@@ -61,7 +61,7 @@ func findKey(ctx context.Context, b backend.Backend, pw Password, config []byte)
 		handles = append(handles, fi.Handle)
 	}
 	if len(handles) == 0 {
-		return nil, ID{}, errors.New("the repository has no keys")
+		return nil, ID{}, fmt.Errorf("%w: the repository has no keys", ErrDamaged)
 	}
 	slices.SortFunc(handles, func(a, b backend.Handle) int { return strings.Compare(a.Name, b.Name) })
 	var problems []error
@@ -128,13 +128,13 @@ func openKey(ctx context.Context, b backend.Backend, h backend.Handle, pw Passwo
 func decodeKeyFile(text []byte) (keyFile, error) {
 	var f keyFile
 	if err := json.Unmarshal(text, &f); err != nil {
-		return f, fmt.Errorf("decode key: %w", err)
+		return f, fmt.Errorf("decode key: %w: %w", ErrDamaged, err)
 	}
 	if f.KDF != "scrypt" {
 		return f, fmt.Errorf("decode key: key derivation %.20q is not supported", f.KDF)
 	}
 	if len(f.Data) < crypto.Overhead {
-		return f, errors.New("decode key: no data")
+		return f, fmt.Errorf("decode key: %w: no data", ErrDamaged)
 	}
 	return f, nil
 }

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -21,10 +20,10 @@ type lockFile struct {
 func decodeLock(text []byte) (lockFile, error) {
 	var l lockFile
 	if err := json.Unmarshal(text, &l); err != nil {
-		return l, fmt.Errorf("decode lock: %w", err)
+		return l, fmt.Errorf("decode lock: %w: %w", ErrDamaged, err)
 	}
 	if l.Time.IsZero() {
-		return l, errors.New("decode lock: no time")
+		return l, fmt.Errorf("decode lock: %w: no time", ErrDamaged)
 	}
 	return l, nil
 }

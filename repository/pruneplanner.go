@@ -56,7 +56,7 @@ func (p *planner) make(ctx context.Context) error {
 		return err
 	}
 	p.plan.Snapshots = len(trees)
-	if p.plan.used, err = p.r.used(ctx, p.plan.ix, trees); err != nil {
+	if p.plan.used, err = p.r.used(ctx, p.plan.ix, p.stored, trees); err != nil {
 		return err
 	}
 	for _, step := range []func() error{p.survey, p.assign, p.missing, p.count, p.decide, p.reassign, p.chooseIndexes, p.summarize} {

@@ -17,6 +17,10 @@ type RepairIndexOptions struct {
 	// ReadAll reads the header of every pack, and makes all of the index anew. Otherwise only packs that no index names, or
 	// names with another size than they have, are read.
 	ReadAll bool
+
+	// ReadData reads all packs whole as well. What of a pack is damaged is named no more, so that it is missing where it is needed,
+	// and stored again when it is backed up again; the rest of the pack is copied.
+	ReadData bool
 }
 
 // IndexRepair is a plan to make the index say what the packs hold.
@@ -24,7 +28,7 @@ type IndexRepair struct {
 	Damaged []ID // index files that cannot be read: they are removed
 	Missing []ID // packs that the index names but that are not there: they are named no more
 	Reread  []ID // packs whose header says what the index will say
-	Broken  []ID // packs whose header cannot be read. They stay, but are named no more; what can be saved of them is copied
+	Broken  []ID // packs whose header or, if all was read, a blob cannot be read. They stay, but are named no more; the rest is copied
 
 	stale   []ID // index files to be removed
 	add     []index.Pack
@@ -76,6 +80,7 @@ func (r *Repo) PlanRepairIndex(ctx context.Context, o *RepairIndexOptions) (*Ind
 
 func (r *Repo) planRepairIndex(ctx context.Context, opt RepairIndexOptions) (*IndexRepair, error) {
 	ctx = withoutCache(ctx)
+	opt.ReadAll = opt.ReadAll || opt.ReadData
 	list, err := r.listing(ctx)
 	if err != nil {
 		return nil, err
@@ -118,6 +123,11 @@ func (r *Repo) planRepairIndex(ctx context.Context, opt RepairIndexOptions) (*In
 			return nil, context.Cause(ctx)
 		}
 		header, err := twice(func() ([]pack.Blob, error) { return c.header(ctx, id, list.packs[id]) })
+		if err == nil && opt.ReadData {
+			if err = r.verifyBlobs(ctx, id, header); err != nil {
+				old, known = header, true // which is better than what the index says
+			}
+		}
 		switch {
 		case err == nil:
 			if known && slices.Equal(header, old) && !opt.ReadAll {
@@ -161,6 +171,35 @@ func (r *Repo) planRepairIndex(ctx context.Context, opt RepairIndexOptions) (*In
 		}
 	}
 	return p, nil
+}
+
+// verifyBlobs reads blobs of a pack. The error wraps ErrDamaged if one of them is damaged.
+func (r *Repo) verifyBlobs(ctx context.Context, id ID, blobs []pack.Blob) error {
+	var buf, sealed, text []byte
+	for _, u := range runs(id, blobs, func(pack.Blob) bool { return true }) {
+		var err error
+		if buf, err = readRange(ctx, r.be, packHandle(id), u.begin(), u.end()-u.begin(), buf); err != nil {
+			return err
+		}
+		for _, b := range u.blobs {
+			if b.PlainLength() > maxBlob {
+				return fmt.Errorf("%v: blob %v: %w: %d bytes are not plausible", packHandle(id), ID(b.ID), ErrDamaged, b.PlainLength())
+			}
+			off := int64(b.Offset) - u.begin()
+			sealed = append(sealed[:0], buf[off:off+int64(b.Length)]...) // opening overwrites it
+			p, err := r.openBlob(b, sealed, text)
+			if errors.Is(err, ErrDamaged) {
+				p, err = r.loadCopy(ctx, index.Location{Pack: id, Blob: b}, nil) // see twice
+			}
+			if err != nil {
+				return err
+			}
+			if b.Plain != 0 {
+				text = p
+			}
+		}
+	}
+	return nil
 }
 
 // tryIndex reads an index file. damage says that it is not what was written, err that nobody knows.

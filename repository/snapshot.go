@@ -3,7 +3,6 @@ package repository
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -131,10 +130,10 @@ func foldEqual(a, b string) bool { return bytes.EqualFold([]byte(a), []byte(b)) 
 func decodeSnapshot(text []byte, id ID) (*Snapshot, error) {
 	s := &Snapshot{ID: id}
 	if err := json.Unmarshal(text, s); err != nil {
-		return nil, fmt.Errorf("decode snapshot: %w", err)
+		return nil, fmt.Errorf("decode snapshot: %w: %w", ErrDamaged, err)
 	}
 	if s.Tree == (ID{}) {
-		return nil, errors.New("decode snapshot: no tree")
+		return nil, fmt.Errorf("decode snapshot: %w: no tree", ErrDamaged)
 	}
 	return s, nil
 }

@@ -90,19 +90,19 @@ func decodeTree(text []byte) ([]*node, error) {
 		Nodes []*node `json:"nodes"`
 	}
 	if err := json.Unmarshal(text, &t); err != nil {
-		return nil, fmt.Errorf("decode tree: %w", err)
+		return nil, fmt.Errorf("decode tree: %w: %w", ErrDamaged, err)
 	}
 	for i, n := range t.Nodes {
 		if n == nil {
-			return nil, fmt.Errorf("decode tree: node %d is null", i)
+			return nil, fmt.Errorf("decode tree: %w: node %d is null", ErrDamaged, i)
 		}
 		name, err := strconv.Unquote(`"` + n.Name + `"`)
 		if err != nil {
-			return nil, fmt.Errorf("decode tree: name %.200q: %w", n.Name, err)
+			return nil, fmt.Errorf("decode tree: %w: name %.200q: %w", ErrDamaged, n.Name, err)
 		}
 		n.Name = name
 		if err := n.check(); err != nil {
-			return nil, fmt.Errorf("decode tree: node %.200q: %w", n.Name, err)
+			return nil, fmt.Errorf("decode tree: %w: node %.200q: %w", ErrDamaged, n.Name, err)
 		}
 	}
 	byName := func(a, b *node) int { return strings.Compare(a.Name, b.Name) }
@@ -111,7 +111,7 @@ func decodeTree(text []byte) ([]*node, error) {
 	}
 	for i := 1; i < len(t.Nodes); i++ {
 		if t.Nodes[i].Name == t.Nodes[i-1].Name {
-			return nil, fmt.Errorf("decode tree: name %.200q stands twice", t.Nodes[i].Name)
+			return nil, fmt.Errorf("decode tree: %w: name %.200q stands twice", ErrDamaged, t.Nodes[i].Name)
 		}
 	}
 	return t.Nodes, nil

@@ -11,7 +11,6 @@ import (
 
 	"github.com/escrow-backup/escrow/internal/index"
 	"github.com/escrow-backup/escrow/internal/pack"
-	"github.com/escrow-backup/escrow/repository/backend"
 )
 
 // blobMap holds a number for each blob, by type.
@@ -25,15 +24,18 @@ type reach struct {
 	ix *index.Index
 	g  *errgroup.Group
 
+	stored map[ID]int64 // the packs that are there, with their sizes
+
 	mu   sync.Mutex
 	used blobMap
 }
 
-// used gives every blob that the trees need, with the number 0.
-func (r *Repo) used(ctx context.Context, ix *index.Index, trees []ID) (blobMap, error) {
+// used gives every blob that the trees need, with the number 0. A tree that lies in no pack that is there and long enough is a
+// *MissingError.
+func (r *Repo) used(ctx context.Context, ix *index.Index, stored map[ID]int64, trees []ID) (blobMap, error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(loaders)
-	w := &reach{r: r, ix: ix, g: g, used: newBlobMap()}
+	w := &reach{r: r, ix: ix, stored: stored, g: g, used: newBlobMap()}
 	for _, id := range trees {
 		w.mu.Lock()
 		fresh := w.fresh(id)
@@ -70,18 +72,26 @@ func (w *reach) forest(ctx context.Context, root ID) error {
 	return nil
 }
 
+// missing gives an error if no pack has room for a tree.
+func (w *reach) missing(id ID) error {
+	e := &MissingError{Blobs: []ID{id}}
+	for loc := range w.ix.Lookup(pack.Tree, id) {
+		if size, ok := w.stored[loc.Pack]; ok && int64(loc.Offset)+int64(loc.Length) <= size {
+			return nil
+		}
+		e.Packs = append(e.Packs, loc.Pack)
+	}
+	return e
+}
+
 // tree notes what a tree needs, and gives the trees right below it that nobody has seen. It looks at nothing else: what other
 // programs, or later versions of them, store beside it must not matter.
 func (w *reach) tree(ctx context.Context, id ID) ([]ID, error) {
 	text, err := w.r.loadBlob(ctx, w.ix, pack.Tree, id, nil)
-	if backend.IsNotExist(err) {
-		e := &MissingError{Blobs: []ID{id}}
-		for loc := range w.ix.Lookup(pack.Tree, id) {
-			e.Packs = append(e.Packs, loc.Pack)
-		}
-		return nil, e
-	}
 	if err != nil {
+		if e := w.missing(id); e != nil && ctx.Err() == nil {
+			return nil, e
+		}
 		return nil, err
 	}
 	var t struct {
@@ -91,7 +101,7 @@ func (w *reach) tree(ctx context.Context, id ID) ([]ID, error) {
 		} `json:"nodes"`
 	}
 	if err := json.Unmarshal(text, &t); err != nil {
-		return nil, fmt.Errorf("decode tree %v: %w", id, err)
+		return nil, fmt.Errorf("decode tree %v: %w: %w", id, ErrDamaged, err)
 	}
 	if t.Nodes == nil && !bytes.Contains(text, []byte(`"nodes"`)) {
 		return nil, fmt.Errorf("decode tree %v: it has no nodes, not even none", id) // of a format that we do not know
