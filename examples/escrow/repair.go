@@ -75,6 +75,7 @@ read, packs that are not there, packs whose headers were read, packs that cannot
 		},
 	}
 	cmd.Flags().BoolVar(&o.ReadAll, "read-all-packs", false, "make all of the index anew")
+	cmd.Flags().BoolVar(&o.ReadData, "read-data", false, "read every byte as well, and give up what is damaged: it is stored again with the next backup")
 	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "print the plan, change nothing")
 	return cmd
 }
