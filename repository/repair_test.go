@@ -360,3 +360,36 @@ func TestRepairSnapshots(t *testing.T) {
 	require.Equal(t, 3, kindsOfLoss)
 	require.NotNil(t, sound)
 }
+
+// A blob that is damaged counts as stored, so a backup of the same file does not store it again, until a repair has read it.
+func TestRepairOfDataLetsBackupsHeal(t *testing.T) {
+	b := mem.New()
+	r := repositorytest.Init(t, b)
+	files := map[string]string{"a": string(random(71, 9000)), "b": "b"}
+	s := repositorytest.Write(t, r, files)
+	for _, h := range handlesOf(t, b, backend.Pack) {
+		if p := load(t, b, h); len(p) > 9000 {
+			replace(t, b, h, flipMiddle)
+		}
+	}
+	repositorytest.Write(t, repositorytest.Reopen(t, b), files)
+	require.Contains(t, kinds(t, b), repository.BlobDamaged)
+	_, err := repairIndex(t, b, &repository.RepairIndexOptions{ReadAll: true})
+	require.NoError(t, err)
+	require.Contains(t, kinds(t, b), repository.BlobDamaged, "headers say nothing about it")
+
+	p, err := repairIndex(t, b, &repository.RepairIndexOptions{ReadData: true})
+	require.NoError(t, err)
+	require.Len(t, p.Broken, 1)
+	for _, k := range kinds(t, b) {
+		require.Equal(t, repository.BlobMissing, k)
+	}
+	repositorytest.Write(t, repositorytest.Reopen(t, b), files)
+	healed := repositorytest.Reopen(t, b)
+	repositorytest.RequireClean(t, healed)
+	fsys, err := healed.FS(t.Context(), s)
+	require.NoError(t, err)
+	got, err := fs.ReadFile(fsys, "a")
+	require.NoError(t, err)
+	require.Equal(t, files["a"], string(got))
+}
