@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ import (
 type CLI struct {
 	Repo string   // its directory or URL
 	Env  []string // more of restic's environment, such as credentials
+	Args []string // of every command, such as "-o", "sftp.command=..."
 
 	program  string
 	password string
@@ -40,7 +42,7 @@ func New(t testing.TB, repo, password string) *CLI {
 // Command returns restic with the given arguments, not yet started.
 func (c *CLI) Command(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), c.program, args...)
+	cmd := exec.CommandContext(t.Context(), c.program, slices.Concat(c.Args, args)...)
 	// Nothing of the environment that this test runs in may decide what restic does.
 	cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"),

@@ -45,7 +45,7 @@ func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.
 	if err != nil {
 		return nil, err
 	}
-	r, err := b.body(ctx, resp, off, n, header != nil)
+	r, err := b.body(ctx, h, resp, off, n)
 	if err != nil {
 		_ = resp.Body.Close() // only read from
 		return nil, err
@@ -69,30 +69,14 @@ func (b *Backend) nothing(ctx context.Context, h backend.Handle, off, n int64) (
 }
 
 // body returns the reader of the range (off, n), after looking whether it is the one that the server sends.
-func (b *Backend) body(ctx context.Context, resp *http.Response, off, n int64, ranged bool) (io.ReadCloser, error) {
-	length := resp.ContentLength
-	if length < 0 {
-		return nil, fmt.Errorf("%s does not say how long its answer is", b.place)
-	}
+func (b *Backend) body(ctx context.Context, h backend.Handle, resp *http.Response, off, n int64) (io.ReadCloser, error) {
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return nil, fmt.Errorf("%s sends the file encoded as %s", b.place, enc)
 	}
+	length := resp.ContentLength // -1 if the server does not say
 	r := causeReader{ctx, resp.Body}
-	switch got := resp.Header.Get("Content-Range"); {
-	case resp.StatusCode == http.StatusOK && got == "":
-		// The whole file. A server may ignore ranges: then what lies before this one has to be passed over.
-		want, err := exact.Range(off, n, length)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := io.CopyN(io.Discard, r, off); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
-		return exact.NewReader(ctx, r, resp.Body, want), nil
-	case resp.StatusCode == http.StatusPartialContent && ranged:
+	got := resp.Header.Get("Content-Range")
+	if resp.StatusCode == http.StatusPartialContent && (off > 0 || n > 0) {
 		first, last, size, err := contentRange(got)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", b.place, err)
@@ -101,13 +85,32 @@ func (b *Backend) body(ctx context.Context, resp *http.Response, off, n int64, r
 		if err != nil {
 			return nil, err
 		}
-		if first != off || last != off+want-1 || length != want {
+		if first != off || last != off+want-1 || length >= 0 && length != want {
 			return nil, fmt.Errorf("%s sends %d bytes as the range %q, not %d bytes from %d", b.place, length, got, want, off)
 		}
 		return exact.NewReader(ctx, r, resp.Body, want), nil
-	default:
+	}
+	if resp.StatusCode != http.StatusOK || got != "" {
 		return nil, fmt.Errorf("%s answers %d with the range %q, which was not asked for", b.place, resp.StatusCode, got)
 	}
+	// The whole file. A server may ignore ranges: then what lies before this one has to be passed over.
+	if length < 0 {
+		var err error
+		if length, err = b.size(ctx, h); err != nil {
+			return nil, err
+		}
+	}
+	want, err := exact.Range(off, n, length)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.CopyN(io.Discard, r, off); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	return exact.NewReader(ctx, r, resp.Body, want), nil
 }
 
 // contentRange reads "bytes first-last/size".

@@ -4,10 +4,11 @@
 // # What depends on the server
 //
 // A 200 for a POST means that the file is stored; how durably is the server's business. rest-server moves files into place, and
-// refuses to replace one. "rclone serve restic" replaces files unless it runs with --append-only, and releases before 1.63 write
-// local files in place. Therefore Save looks before it sends, one Save of a file at a time, and after a
-// failed one it removes what it finds incomplete. What remains is that two processes that save the same file at the same
-// moment could meet; as files are named by their content they would write the same bytes.
+// refuses to replace one. "rclone serve restic" replaces files unless it runs with --append-only, and writes those of a local
+// directory in place. Therefore Save looks before it sends, one Save of a file at a time, and after a failed one it removes what
+// it finds incomplete. What remains: two processes that save the same file at the same moment could meet, and as files are named
+// by their content they would write the same bytes; and a List meanwhile may see a file of rclone's that is still growing. Run
+// rclone with --cache-objects=false: with its cache it goes on to serve such a file as short as it was when it was listed.
 //
 // An append-only server refuses Remove, with an error wrapping fs.ErrPermission, of everything but locks.
 //

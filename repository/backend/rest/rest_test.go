@@ -85,7 +85,7 @@ func list(t *testing.T, b backend.Backend, typ backend.FileType) (names []string
 }
 
 func TestConformance(t *testing.T) {
-	for name, s := range map[string]server{
+	for name, s := range map[string]*server{
 		"plain":  {},
 		"simple": {v1: true, noRanges: true},
 		"strict": {exclusive: true, password: "p@ss/word"},
