@@ -36,6 +36,9 @@
 // writes it returns nil. [Repo.Snapshots] and [Repo.Snapshot] find snapshots, [Repo.FS] reads one as an [io/fs.FS].
 // [Repo.Check] finds what is damaged.
 //
+// All calls end when their context ends. What then remains to be done, to remove the lock and to index what was uploaded, gets
+// some seconds more if the storage hangs. Migrate does not end in the moment in which there is no config.
+//
 // # Crashes
 //
 // Packs are stored first, then the indexes that name their blobs, then the snapshot. A process that dies at any point
