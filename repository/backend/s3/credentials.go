@@ -52,15 +52,23 @@ type place struct {
 }
 
 func newAmbient(s *backend.Settings, region string) *ambient {
+	// What the cluster gives a pod is in the environment, also where the settings come from elsewhere.
+	var environment backend.Settings
+	value := func(key string) string {
+		if v := s.Value(key); v != "" {
+			return v
+		}
+		return environment.Value(key)
+	}
 	identity := &credentials.IAM{Region: region}
-	identity.EKSIdentity.TokenFile = s.Value("AWS_WEB_IDENTITY_TOKEN_FILE")
-	identity.EKSIdentity.RoleARN = s.Value("AWS_ROLE_ARN")
-	identity.EKSIdentity.RoleSessionName = s.Value("AWS_ROLE_SESSION_NAME")
-	identity.Container.CredentialsFullURI = s.Value("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-	identity.Container.CredentialsRelativeURI = s.Value("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
-	identity.Container.AuthorizationToken = s.Value("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+	identity.EKSIdentity.TokenFile = value("AWS_WEB_IDENTITY_TOKEN_FILE")
+	identity.EKSIdentity.RoleARN = value("AWS_ROLE_ARN")
+	identity.EKSIdentity.RoleSessionName = value("AWS_ROLE_SESSION_NAME")
+	identity.Container.CredentialsFullURI = value("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+	identity.Container.CredentialsRelativeURI = value("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+	identity.Container.AuthorizationToken = value("AWS_CONTAINER_AUTHORIZATION_TOKEN")
 	if identity.EKSIdentity.TokenFile != "" {
-		identity.Endpoint = s.Value("AWS_ENDPOINT_URL_STS")
+		identity.Endpoint = value("AWS_ENDPOINT_URL_STS")
 	} else {
 		// The metadata of a task or a machine is on a link-local address: no proxy leads there, and elsewhere nobody answers.
 		identity.Client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
@@ -70,7 +78,7 @@ func newAmbient(s *backend.Settings, region string) *ambient {
 	}
 	return &ambient{places: []place{
 		{"the shared credentials file", &credentials.FileAWSCredentials{
-			Filename: s.Value("AWS_SHARED_CREDENTIALS_FILE"), Profile: s.Value("AWS_PROFILE"),
+			Filename: value("AWS_SHARED_CREDENTIALS_FILE"), Profile: value("AWS_PROFILE"),
 		}},
 		{"the identity of pod, task or machine", identity},
 	}}

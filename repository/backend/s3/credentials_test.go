@@ -23,7 +23,7 @@ func isolate(t *testing.T) {
 	for _, name := range []string{
 		"AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_ARN", "AWS_REGION",
 		"AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-		"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+		"AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "AWS_ENDPOINT_URL_STS",
 	} {
 		t.Setenv(name, "")
 	}
@@ -112,6 +112,15 @@ func TestWebIdentity(t *testing.T) {
 	require.Equal(t, "assumed", id)
 	require.Equal(t, "t", session)
 
+	// The settings may be a Secret, and know nothing of the pod.
+	for name, v := range values {
+		t.Setenv(name, v)
+	}
+	id, _, err = signer(t, s3.Config{}, map[string]string{})
+	require.NoError(t, err)
+	require.Equal(t, "assumed", id)
+
+	t.Setenv("AWS_ROLE_ARN", "arn:aws:iam::1:role/another")
 	values["AWS_ROLE_ARN"] = "arn:aws:iam::1:role/another"
 	_, _, err = signer(t, s3.Config{}, values)
 	require.ErrorIs(t, err, fs.ErrPermission)

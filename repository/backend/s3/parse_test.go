@@ -2,6 +2,7 @@ package s3
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -49,4 +50,26 @@ func TestRetryAfter(t *testing.T) {
 	} {
 		require.Equal(t, want, retryAfter(header, now), header)
 	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"https://host:9000/bucket/prefix", "//host/bucket", "host/bucket/../x", "https://a:b@host/c", "http://[::1]/b//"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, location string) {
+		c, err := parse(location)
+		if err != nil {
+			return
+		}
+		require.NotEmpty(t, c.Bucket)
+		require.NotContains(t, c.Bucket, "/")
+		require.NotContains(t, c.Endpoint, "@")
+		require.Equal(t, strings.Trim(c.Prefix, "/"), c.Prefix)
+		for part := range strings.SplitSeq(c.Prefix, "/") {
+			require.NotContains(t, []string{".", ".."}, part)
+		}
+		again, err := parse(strings.TrimSuffix(c.Endpoint+"/"+c.Bucket+"/"+c.Prefix, "/"))
+		require.NoError(t, err)
+		require.Equal(t, c, again)
+	})
 }

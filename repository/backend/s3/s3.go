@@ -37,6 +37,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/web"
@@ -112,6 +113,9 @@ func open(ctx context.Context, c Config) (*Backend, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	if err := s3utils.CheckValidBucketName(c.Bucket); err != nil {
+		return nil, err
+	}
 	host, secure, err := endpoint(c.Endpoint)
 	if err != nil {
 		return nil, err
@@ -158,7 +162,7 @@ func open(ctx context.Context, c Config) (*Backend, error) {
 	}
 	b.core = *core
 	b.noCondition.Store(c.NoCondition)
-	return b, checkBucket(c.Bucket)
+	return b, nil
 }
 
 // endpoint splits "scheme://host:port"; without a scheme it is https.
@@ -175,16 +179,6 @@ func endpoint(s string) (host string, secure bool, err error) {
 		return "", false, fmt.Errorf("the endpoint %q is not like https://host:port", s)
 	}
 	return u.Host, u.Scheme == "https", nil
-}
-
-func checkBucket(name string) error {
-	if name == "" {
-		return errors.New("no bucket is named")
-	}
-	if strings.ContainsAny(name, "/?#\\ ") {
-		return errors.New("not a name of a bucket")
-	}
-	return nil
 }
 
 // cleanPrefix gives "" or a path without slashes at its ends, as restic does.

@@ -665,13 +665,13 @@ func TestBrokenConnection(t *testing.T) {
 
 func TestOpen(t *testing.T) {
 	for name, c := range map[string]s3.Config{
-		"credentials go into the settings": {Endpoint: "https://id:" + secret + "@host", Bucket: "bucket"},
-		"is not like":                      {Endpoint: "ftp://host", Bucket: "bucket"},
-		"no bucket":                        {Endpoint: "host"},
-		"not a name":                       {Endpoint: "host", Bucket: "a/b"},
-		"none of auto, dns, path":          {Endpoint: "host", Bucket: "bucket", BucketLookup: "dsn"},
-		"AWS_SECRET_ACCESS_KEY is not":     {Endpoint: "host", Bucket: "bucket", Settings: settings(map[string]string{"AWS_ACCESS_KEY_ID": keyID})},
-		"AWS_ACCESS_KEY_ID is not":         {Endpoint: "host", Bucket: "bucket", Settings: settings(map[string]string{"AWS_SECRET_ACCESS_KEY": secret})},
+		"credentials go into the settings":           {Endpoint: "https://id:" + secret + "@host", Bucket: "bucket"},
+		"is not like":                                {Endpoint: "ftp://host", Bucket: "bucket"},
+		"Bucket name cannot be empty":                {Endpoint: "host"},
+		"Bucket name cannot contain path separators": {Endpoint: "host", Bucket: "a/b"},
+		"none of auto, dns, path":                    {Endpoint: "host", Bucket: "bucket", BucketLookup: "dsn"},
+		"AWS_SECRET_ACCESS_KEY is not":               {Endpoint: "host", Bucket: "bucket", Settings: settings(map[string]string{"AWS_ACCESS_KEY_ID": keyID})},
+		"AWS_ACCESS_KEY_ID is not":                   {Endpoint: "host", Bucket: "bucket", Settings: settings(map[string]string{"AWS_SECRET_ACCESS_KEY": secret})},
 	} {
 		if c.Settings == nil {
 			c.Settings = credentials()
