@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/escrow-backup/escrow/internal/chunker"
@@ -47,9 +46,6 @@ func (c *content) write(p []byte) (int, error) {
 func (c *content) add(p []byte) {
 	if c.buf == nil {
 		c.buf = c.w.texts.get()
-	}
-	if cap(c.buf)-len(c.buf) < len(p) {
-		c.buf = slices.Grow(c.buf, cap(c.buf)) // twice the size, or memory is copied often
 	}
 	c.buf = append(c.buf, p...)
 }

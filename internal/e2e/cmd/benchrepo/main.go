@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -75,6 +76,9 @@ func profiled(step, dir, profiles string) error {
 func self(ctx context.Context, step, dir string) error {
 	if step == "stages" {
 		return stages(dir)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // as restic's program does for itself: memory is compared too
 	}
 	b, err := local.New(dir)
 	if err != nil {
@@ -261,7 +265,7 @@ func (b *bench) self(step, dir string) *exec.Cmd {
 
 func (b *bench) peers() ([]peer, error) {
 	peers := []peer{{"escrow", b.self}}
-	environment := append(os.Environ(), "RESTIC_PASSWORD="+password, "RUSTIC_PASSWORD="+password, "RUSTIC_NO_PROGRESS=true", "HOME="+b.work)
+	environment := append(os.Environ(), "RESTIC_PASSWORD="+password, "RUSTIC_PASSWORD="+password, "RUSTIC_NO_PROGRESS=true", "RUSTIC_LOG_LEVEL=warn", "HOME="+b.work)
 	for _, known := range []struct {
 		name      string
 		arguments map[string][]string
@@ -271,7 +275,7 @@ func (b *bench) peers() ([]peer, error) {
 			"check": {"check", "--read-data", "-q"},
 		}},
 		{"rustic", map[string][]string{
-			"init": {"init"}, "backup": {"backup", "--stdin-filename", "data", "-"}, "dump": {"dump", "latest:data"},
+			"init": {"init"}, "backup": {"backup", "--force", "--stdin-filename", "data", "-"}, "dump": {"dump", "latest:data"},
 			"check": {"check", "--read-data"},
 		}},
 	} {
