@@ -32,8 +32,9 @@ type SSHD struct {
 	Dir            string // a temporary directory to keep repositories in
 }
 
-// OpenSSH starts sshd. The processes that it starts for its connections end with those, and so with the test's process.
-func OpenSSH(t testing.TB) *SSHD {
+// OpenSSH starts sshd, whose sftp server denies the requests named, such as "hardlink", and does not announce them. The
+// processes that it starts for its connections end with those, and so with the test's process.
+func OpenSSH(t testing.TB, denied ...string) *SSHD {
 	t.Helper()
 	// sshd wants to be started by its absolute path, and is not on everybody's PATH.
 	program := "/usr/sbin/sshd"
@@ -58,6 +59,10 @@ func OpenSSH(t testing.TB) *SSHD {
 	host, hostKey := sshKey(t)
 	login, key := sshKey(t)
 	s.PrivateKey, s.KnownHosts = key, []byte(knownhosts.Line([]string{addr}, host)+"\n")
+	subsystem := sftpServer
+	if len(denied) > 0 {
+		subsystem += " -P " + strings.Join(denied, ",")
+	}
 	config := strings.Join([]string{
 		"ListenAddress " + addr,
 		"HostKey " + filepath.Join(dir, "host"),
@@ -69,7 +74,7 @@ func OpenSSH(t testing.TB) *SSHD {
 		"KbdInteractiveAuthentication no",
 		"PermitRootLogin prohibit-password",
 		"MaxStartups 100",
-		"Subsystem sftp " + sftpServer,
+		"Subsystem sftp " + subsystem,
 	}, "\n")
 	for name, content := range map[string][]byte{
 		"host": hostKey, "key": key, "authorized": ssh.MarshalAuthorizedKey(login), "known_hosts": s.KnownHosts, "config": []byte(config + "\n"),

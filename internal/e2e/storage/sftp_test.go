@@ -27,12 +27,22 @@ func openSFTP(t testing.TB, s *servers.SSHD, place string) backend.Backend {
 }
 
 func TestSFTPConformance(t *testing.T) {
-	s := servers.OpenSSH(t)
-	n := 0
-	backendtest.Run(t, func(t *testing.T) backend.Backend {
-		n++
-		return openSFTP(t, s, fmt.Sprint("repo-", n))
-	}, &backendtest.Options{ListEntries: 2000}) // each is synced
+	for name, c := range map[string]struct {
+		denied  []string
+		options backendtest.Options
+	}{
+		"openssh": {nil, backendtest.Options{ListEntries: 2000}}, // each is synced
+		"plain":   {[]string{"hardlink", "fsync", "posix-rename"}, backendtest.Options{ListEntries: 200}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := servers.OpenSSH(t, c.denied...)
+			n := 0
+			backendtest.Run(t, func(t *testing.T) backend.Backend {
+				n++
+				return openSFTP(t, s, fmt.Sprint("repo-", n))
+			}, &c.options)
+		})
+	}
 }
 
 func TestSFTPRestic(t *testing.T) {

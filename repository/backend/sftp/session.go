@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pkg/sftp"
@@ -26,6 +28,7 @@ type session struct {
 	*sftp.Client
 	conn   *ssh.Client
 	tcp    net.Conn      // closing it ends everything, whatever waits for it
+	dead   atomic.Bool   // nobody may begin anything with it
 	broken chan struct{} // closed when the connection has ended
 	wg     sync.WaitGroup
 }
@@ -42,13 +45,11 @@ func (b *Backend) session(ctx context.Context) (*session, error) {
 		return nil, fs.ErrClosed
 	}
 	if s := b.current; s != nil {
-		select {
-		case <-s.broken:
-			s.close()
-			b.current = nil
-		default:
+		if !s.dead.Load() {
 			return s, nil
 		}
+		s.close()
+		b.current = nil
 	}
 	s, err := b.connect(ctx)
 	if err != nil {
@@ -102,7 +103,7 @@ func (b *Backend) login(tcp net.Conn, addr string) (*session, error) {
 	}
 	s.wg.Go(func() {
 		_ = s.Wait() // until the connection or the server's end of it has ended
-		_ = s.conn.Close()
+		s.kill()
 		close(s.broken)
 	})
 	s.wg.Go(s.keepalive)
@@ -119,19 +120,25 @@ func (s *session) keepalive() {
 			return
 		case <-ticker.C:
 		}
-		timer := time.AfterFunc(keepaliveLimit, func() { _ = s.tcp.Close() })
+		timer := time.AfterFunc(keepaliveLimit, s.kill)
 		_, _, err := s.conn.SendRequest("keepalive@openssh.com", true, nil)
 		timer.Stop()
 		if err != nil {
-			_ = s.tcp.Close()
+			s.kill()
 			return
 		}
 	}
 }
 
-// close ends the connection, if it has not ended, and what belongs to it.
+// kill ends the connection, and everything that waits for it.
+func (s *session) kill() {
+	s.dead.Store(true)
+	_ = s.tcp.Close() // every file was closed, and what that said was heeded, or nothing of it counts
+}
+
+// close ends the connection, if it has not ended, and waits for what belongs to it.
 func (s *session) close() {
-	_ = s.tcp.Close() // every file was closed, and what it said was heeded
+	s.kill()
 	s.wg.Wait()
 }
 
@@ -152,7 +159,7 @@ func (s *session) do(ctx context.Context, place string, fn func(s *session) erro
 	var timer *time.Timer
 	over := make(chan struct{}) // closed when the timer has been set
 	stop := context.AfterFunc(ctx, func() {
-		timer = time.AfterFunc(grace, func() { _ = s.tcp.Close() })
+		timer = time.AfterFunc(grace, s.kill)
 		close(over)
 	})
 	err := fn(s)
@@ -166,13 +173,15 @@ func (s *session) do(ctx context.Context, place string, fn func(s *session) erro
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case lost(err):
-		_ = s.tcp.Close() // the next call finds out sooner
+		s.kill()
 		return fmt.Errorf("the connection to %s broke: %w", place, err)
 	}
 	return err
 }
 
-// lost reports whether err says that the connection is gone.
+// lost reports whether err says that the connection is gone. What cannot be sent any more is io.EOF; the end of a file, which
+// reads also call so, is dealt with where they are.
 func lost(err error) bool {
-	return errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, sftp.ErrSSHFxNoConnection) || errors.Is(err, net.ErrClosed)
+	return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, sftp.ErrSSHFxConnectionLost) || errors.Is(err, sftp.ErrSSHFxNoConnection)
 }
