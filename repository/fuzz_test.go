@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/escrow-backup/escrow/internal/crypto"
 	"github.com/escrow-backup/escrow/repository/backend/mem"
 )
 
@@ -61,25 +62,108 @@ func FuzzSnapshot(f *testing.F) {
 	})
 }
 
-func FuzzSmallFiles(f *testing.F) {
+// FuzzConfig: what is read as a config can be worked with, and is written as it was read.
+func FuzzConfig(f *testing.F) {
 	f.Add([]byte(`{"version":2,"id":` + someID + `,"chunker_polynomial":"25b468838dcb75"}`))
+	f.Add([]byte(`{"version":1,"id":` + someID + `,"chunker_polynomial":"25b468838dcb75","chunker":"rabin","append_only":true}`))
 	f.Add([]byte(`{"version":2,"id":` + someID + `,"chunker_polynomial":"3"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := decodeConfig(text)
+		if err != nil {
+			return
+		}
+		require.NoError(t, c.Polynomial.Check())
+		require.Contains(t, []uint{1, 2}, c.Version)
+		again, err := json.Marshal(c)
+		require.NoError(t, err)
+		c2, err := decodeConfig(again)
+		require.NoError(t, err)
+		require.Equal(t, c, c2)
+		// A migration keeps what we do not know.
+		moved, err := setFields(text, map[string]any{"version": 2})
+		if err != nil {
+			return
+		}
+		c2, err = decodeConfig(moved)
+		require.NoError(t, err)
+		c.Version = 2
+		require.Equal(t, c, c2)
+	})
+}
+
+// FuzzLock: whatever a lock says, it can be judged, and what we would write of it says the same.
+func FuzzLock(f *testing.F) {
 	f.Add([]byte(`{"time":"2020-01-01T00:00:00Z","exclusive":true,"pid":-1}`))
+	f.Add([]byte(`{"time":"2020-01-01T00:00:00.5+01:00","exclusive":false,"hostname":"h","username":"u","pid":7,"uid":1,"gid":2}`))
+	f.Add([]byte(`{"pid":1}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		l, err := decodeLock(text)
+		if err != nil {
+			require.ErrorIs(t, err, ErrDamaged)
+			return
+		}
+		why, stale := l.stale(l.Time, defaultLockTiming)
+		require.False(t, stale, "a lock that was made right now counts")
+		require.Empty(t, why)
+		_, stale = l.stale(l.Time.Add(defaultLockTiming.stale+time.Second), defaultLockTiming)
+		require.True(t, stale)
+		again, err := json.Marshal(l)
+		if err != nil {
+			return // a time outside of the years that JSON can say
+		}
+		l2, err := decodeLock(again)
+		require.NoError(t, err)
+		require.True(t, l.Time.Equal(l2.Time))
+		l2.Time = l.Time
+		require.Equal(t, l, l2)
+	})
+}
+
+// FuzzKeyFile: a key file is refused, or has all that opening needs within bounds.
+func FuzzKeyFile(f *testing.F) {
 	f.Add([]byte(`{"kdf":"scrypt","N":1073741824,"r":8,"p":1,"salt":"AAAA","data":"AAAA"}`))
+	f.Add([]byte(`{"created":"0001-01-01T00:00:00Z","kdf":"scrypt","N":16,"r":8,"p":1,"salt":"AAAA","data":"` +
+		`AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`))
+	f.Add([]byte(`{"kdf":"argon2"}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		k, err := decodeKeyFile(text)
+		if err != nil {
+			return
+		}
+		require.Equal(t, "scrypt", k.KDF)
+		require.GreaterOrEqual(t, len(k.Data), crypto.Overhead)
+		if int64(k.N)*int64(k.R)*int64(k.P) > 1<<12 { // each try would take long
+			return
+		}
+		user, err := crypto.Derive(crypto.Params{N: k.N, R: k.R, P: k.P}, k.Salt, "pw")
+		if err != nil {
+			require.ErrorIs(t, err, crypto.ErrParams)
+			return
+		}
+		_, err = user.Open(k.Data)
+		require.Error(t, err, "nobody sealed it")
+	})
+}
+
+// FuzzOpenFile: what is behind the seal of an index, lock or snapshot is decompressed within bounds, or refused.
+func FuzzOpenFile(f *testing.F) {
 	c, err := newCodec(CompressionFastest, 1)
 	require.NoError(f, err)
-	f.Fuzz(func(t *testing.T, text []byte) {
-		if c, err := decodeConfig(text); err == nil {
-			require.NoError(t, c.Polynomial.Check())
-			require.Contains(t, []uint{1, 2}, c.Version)
+	f.Add([]byte(`{}`))
+	f.Add([]byte{})
+	f.Add(c.enc.EncodeAll([]byte(`{"a":1}`), []byte{zstdFile}))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		text, err := c.openFile(p)
+		if err != nil {
+			return
 		}
-		if l, err := decodeLock(text); err == nil {
-			l.stale(time.Now(), defaultLockTiming)
+		require.LessOrEqual(t, len(text), maxUnpacked)
+		if p[0] != zstdFile {
+			require.Equal(t, p, text)
 		}
-		if k, err := decodeKeyFile(text); err == nil {
-			require.Equal(t, "scrypt", k.KDF)
-		}
-		_, _ = c.openFile(text)
+		again, err := c.openFile(c.enc.EncodeAll(text, []byte{zstdFile}))
+		require.NoError(t, err)
+		require.Equal(t, string(text), string(again))
 	})
 }
 
