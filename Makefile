@@ -4,6 +4,10 @@ SHELL := /bin/bash
 
 GOLANGCI := v2.15.0
 GOVULNCHECK := v1.9.0
+RUSTIC := ^0.11
+
+# How long make fuzz searches with each target; 500x is as many calls.
+FUZZTIME := 60s
 
 BIN := $(CURDIR)/.cache/bin
 MODULES := $(shell find . -name go.mod -not -path './.cache/*' -printf '%h\n' | sort)
@@ -12,9 +16,9 @@ TESTED := $(filter-out ./internal/e2e,$(MODULES))
 # each runs a command in every module of a list, and stops at the first that fails.
 each = @for m in $(1); do echo "==> $$m: $(2)"; (cd $$m && $(2)) || exit 1; done
 
-.PHONY: check fmt vet tidy lint vuln test e2e bench bench-repository
+.PHONY: check fmt vet tidy lint vuln test fuzz fuzz-briefly e2e interop-rustic bench bench-repository
 
-check: fmt tidy vet lint vuln test e2e
+check: fmt tidy vet lint vuln test fuzz-briefly e2e
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:" $$out; exit 1; fi
@@ -42,8 +46,29 @@ vuln: $(BIN)/govulncheck-$(GOVULNCHECK)
 test:
 	$(call each,$(TESTED),go test -race -timeout 10m ./...)
 
+# Every fuzz target of every module, one after the other: go test takes one at a time.
+fuzz:
+	@grep -rl --include='*_test.go' --exclude-dir=.cache '^func Fuzz' . | sort | while read -r file; do \
+		dir=$$(dirname $$file); \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' $$file); do \
+			echo "==> $$dir: $$target for $(FUZZTIME)"; \
+			(cd $$dir && go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . </dev/null) || exit 1; \
+		done; \
+	done
+
+fuzz-briefly:
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=500x
+
 e2e:
 	cd internal/e2e && go test -timeout 80m ./...
+
+# Tests with the rustic program, which takes a quarter of an hour to build.
+interop-rustic: .cache/rustic/bin/rustic
+	cd internal/e2e && ESCROW_E2E=require ESCROW_RUSTIC=$(CURDIR)/$< go test -timeout 30m -run Rustic . && \
+		ESCROW_E2E=require ESCROW_RUSTIC=$(CURDIR)/$< go test ./rusticcli
+
+.cache/rustic/bin/rustic:
+	cargo install --locked --no-default-features --root .cache/rustic rustic-rs --version '$(RUSTIC)'
 
 bench-repository:
 	cd internal/e2e && go run ./cmd/benchrepo -dir $(or $(wildcard /dev/shm),/tmp)
