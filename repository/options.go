@@ -3,9 +3,13 @@ package repository
 import (
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/escrow-backup/escrow/internal/pack"
 )
 
 // Options of Init and Open; nil and the zero value work.
@@ -39,19 +43,34 @@ const (
 	CompressionFastest Compression = iota // zstd's fastest
 	CompressionDefault                    // about a third more CPU time for a few percent less
 	CompressionBetter                     // several times the CPU time
+	CompressionMax                        // many times the CPU time
+	CompressionOff                        // of files; directories are compressed all the same, as by restic
 )
+
+var compressionNames = []string{"fastest", "default", "better", "max", "off"}
+
+// ParseCompression reads what String gives, and restic's "auto" for the default.
+func ParseCompression(s string) (Compression, error) {
+	if s == "auto" {
+		return CompressionDefault, nil
+	}
+	if i := slices.Index(compressionNames, s); i >= 0 {
+		return Compression(i), nil
+	}
+	return 0, fmt.Errorf("compression %q: want one of %s", s, strings.Join(compressionNames, ", "))
+}
 
 // String gives the level's name.
 func (c Compression) String() string {
-	switch c {
-	case CompressionFastest:
-		return "fastest"
-	case CompressionDefault:
-		return "default"
-	case CompressionBetter:
-		return "better"
+	if c >= 0 && int(c) < len(compressionNames) {
+		return compressionNames[c]
 	}
 	return fmt.Sprintf("Compression(%d)", int(c))
+}
+
+// compresses reports whether blobs of a type are compressed.
+func (r *Repo) compresses(t pack.Type) bool {
+	return r.cfg.Version >= 2 && (r.opt.Compression != CompressionOff || t == pack.Tree)
 }
 
 func (c Compression) level() zstd.EncoderLevel {
@@ -60,6 +79,8 @@ func (c Compression) level() zstd.EncoderLevel {
 		return zstd.SpeedDefault
 	case CompressionBetter:
 		return zstd.SpeedBetterCompression
+	case CompressionMax:
+		return zstd.SpeedBestCompression
 	}
 	return zstd.SpeedFastest
 }
@@ -88,7 +109,7 @@ func (o *Options) complete() (Options, error) {
 	if c.PackSize < minPackSize || c.PackSize > maxPackSize {
 		return c, fmt.Errorf("options: pack size %d is not between %d and %d", c.PackSize, minPackSize, maxPackSize)
 	}
-	if c.Compression < CompressionFastest || c.Compression > CompressionBetter {
+	if c.Compression < CompressionFastest || c.Compression > CompressionOff {
 		return c, fmt.Errorf("options: unknown %v", c.Compression)
 	}
 	if c.Concurrency < 0 {

@@ -21,7 +21,8 @@ type PruneOptions struct {
 	// RepackSmall joins packs under 80 percent of the pack size that Open was given, if that at least halves their number.
 	RepackSmall bool
 
-	// RepackUncompressed compresses what a repository of version 2 holds uncompressed, where that makes it shorter; what it
+	// RepackUncompressed compresses what a repository of version 2 holds uncompressed, with the level that Open was given, where that
+	// makes it shorter; what it
 	// does not make shorter is tried, and moved, again each time.
 	RepackUncompressed bool
 }

@@ -199,7 +199,7 @@ func (k *repacker) anew(b pack.Blob, sealed, text []byte) (pack.Blob, []byte) {
 func (k *repacker) seal(b pack.Blob, text []byte) (pack.Blob, []byte) {
 	buf := make([]byte, crypto.IVSize, crypto.Overhead+len(text))
 	b.Plain = 0
-	if k.r.cfg.Version < 2 {
+	if !k.r.compresses(b.Type) {
 		buf = append(buf, text...)
 	} else {
 		var compressed bool

@@ -192,7 +192,7 @@ func (w *Writer) seal(buf, p []byte, b *pack.Blob) []byte {
 		buf = make([]byte, crypto.IVSize, 1<<20)
 	}
 	buf = buf[:crypto.IVSize]
-	if w.r.cfg.Version < 2 {
+	if !w.r.compresses(b.Type) {
 		buf = append(buf, p...)
 	} else {
 		var compressed bool
