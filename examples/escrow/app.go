@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/escrow-backup/escrow/repository"
 )
 
 // Exit codes.
@@ -39,6 +41,7 @@ type app struct {
 
 	repoURL, passwordFile string
 	cacheDir              string
+	compression           repository.Compression
 	noLock                bool
 	lockTimeout           time.Duration
 	quiet                 bool
@@ -110,6 +113,10 @@ With --json every line of standard output is an object with "message_type"; each
 	f.StringVar(&a.passwordFile, "password-file", "",
 		"`FILE` with the repository's password, - for standard input (default: the password is $RESTIC_PASSWORD)")
 	f.StringVar(&a.cacheDir, "cache-dir", "", "`DIRECTORY` for copies of what is read of the repository by every command (default: none)")
+	f.Var(&parsed{kind: "level", value: a.compression.String(), set: func(s string) (err error) {
+		a.compression, err = repository.ParseCompression(s)
+		return err
+	}}, "compression", "how hard to compress what is stored: `LEVEL` fastest, default, better, max or off")
 	f.BoolVar(&a.noLock, "no-lock", false, "do not lock the repository: for reading one that cannot be written")
 	f.DurationVar(&a.lockTimeout, "lock-timeout", 0, "how long to wait for another program's lock")
 	f.BoolVar(&a.out.json, "json", false, "print one JSON object per line")

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,6 +153,14 @@ func TestRepositoryVersionAndSubset(t *testing.T) {
 	sum := last(s.objects(exitDone, "check", "--read-data-subset", "100%"))
 	require.Equal(t, "100%", sum["read_data_subset"])
 	s.ok("check", "--read-data-subset", "1/1")
+	s.ok("migrate", "--keep-config", filepath.Join(t.TempDir(), "config"))
+	lay(t, from, map[string]string{"zeros": strings.Repeat("0", 100<<10), "ones": strings.Repeat("1", 90<<10)})
+	added := func(args ...string) float64 {
+		return last(s.objects(exitDone, append([]string{"backup-dir", from}, args...)...))["bytes_added"].(float64)
+	}
+	require.Greater(t, added("--compression", "off", "--exclude", "ones"), 100_000.0)
+	require.Less(t, added("--compression", "max"), 10_000.0)
+	s.fails(exitUsage, []string{"want one of"}, "backup-dir", from, "--compression", "best")
 	s.fails(exitUsage, []string{"want 1 to 256 parts"}, "check", "--read-data-subset", "2/1")
 	s.fails(exitUsage, []string{"--read-data excludes"}, "check", "--read-data", "--read-data-subset", "5%")
 }

@@ -86,7 +86,7 @@ func closed(err, closing error) error {
 // withRepo opens the repository, and closes it after fn, which removes its lock, however fn ends.
 func (a *app) withRepo(ctx context.Context, fn func(*repository.Repo) error) error {
 	return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) (err error) {
-		o := &repository.Options{NoLock: a.noLock, LockTimeout: a.lockTimeout, Cache: a.cacheDir}
+		o := &repository.Options{NoLock: a.noLock, LockTimeout: a.lockTimeout, Cache: a.cacheDir, Compression: a.compression}
 		open := repository.Open
 		if a.inMemory() {
 			open = repository.Init // nothing can be there yet
