@@ -174,6 +174,11 @@ func TestHostileTrees(t *testing.T) {
 	}
 	_, err := decodeTree([]byte(`{"nodes":[{"name":"a","type":"dir"}]}`))
 	require.ErrorContains(t, err, "without a tree")
+	for _, text := range []string{`{}`, `null`, `{"entries":[]}`} {
+		_, err := decodeTree([]byte(text))
+		require.ErrorContains(t, err, "no nodes", text)
+		require.NotErrorIs(t, err, ErrDamaged)
+	}
 	_, err = decodeTree([]byte(`{"nodes":[{"name":"a","type":"file"},{"name":"a","type":"file"}]}`))
 	require.ErrorContains(t, err, "twice")
 }

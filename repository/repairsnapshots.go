@@ -258,7 +258,7 @@ func (d *doctor) load(ctx context.Context, id ID) ([]byte, []*node, error) {
 	}
 	nodes, err := decodeTree(text)
 	if err != nil {
-		return nil, nil, fmt.Errorf("tree %v: %w: %w", id, ErrDamaged, err)
+		return nil, nil, fmt.Errorf("tree %v: %w", id, err)
 	}
 	return text, nodes, nil
 }

@@ -92,6 +92,9 @@ func decodeTree(text []byte) ([]*node, error) {
 	if err := json.Unmarshal(text, &t); err != nil {
 		return nil, fmt.Errorf("decode tree: %w: %w", ErrDamaged, err)
 	}
+	if err := knownTree(text, t.Nodes == nil); err != nil {
+		return nil, fmt.Errorf("decode tree: %w", err)
+	}
 	for i, n := range t.Nodes {
 		if n == nil {
 			return nil, fmt.Errorf("decode tree: %w: node %d is null", ErrDamaged, i)
@@ -115,6 +118,15 @@ func decodeTree(text []byte) ([]*node, error) {
 		}
 	}
 	return t.Nodes, nil
+}
+
+// knownTree returns an error for what has no nodes, not even none: it is of a format that we do not know, and must not pass
+// for an empty directory.
+func knownTree(text []byte, none bool) error {
+	if none && !bytes.Contains(text, []byte(`"nodes"`)) {
+		return errors.New("it has no nodes, not even none") // not damaged: a repair must not cut it off
+	}
+	return nil
 }
 
 func (n *node) check() error {

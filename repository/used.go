@@ -1,7 +1,6 @@
 package repository
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -103,8 +102,8 @@ func (w *reach) tree(ctx context.Context, id ID) ([]ID, error) {
 	if err := json.Unmarshal(text, &t); err != nil {
 		return nil, fmt.Errorf("decode tree %v: %w: %w", id, ErrDamaged, err)
 	}
-	if t.Nodes == nil && !bytes.Contains(text, []byte(`"nodes"`)) {
-		return nil, fmt.Errorf("decode tree %v: it has no nodes, not even none", id) // of a format that we do not know
+	if err := knownTree(text, t.Nodes == nil); err != nil {
+		return nil, fmt.Errorf("decode tree %v: %w", id, err)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
