@@ -67,7 +67,8 @@ func nodeOf(fi fs.FileInfo) *node {
 	if a := attributesOf(fi); a != nil {
 		n.UID, n.GID, n.Inode, n.DeviceID, n.User, n.Group = a.UID, a.GID, a.Inode, a.DeviceID, a.User, a.Group
 		n.ChangeTime = plausible(a.ChangeTime)
-		if n.Type != typeDir {
+		switch n.Type {
+		case typeFile, typeSymlink, "dev", "chardev": // as restic, so that both make the same trees
 			n.Links = a.Links
 		}
 		if n.Mode&fs.ModeDevice != 0 {

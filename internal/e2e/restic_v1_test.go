@@ -40,6 +40,7 @@ func TestVersionOneBothWays(t *testing.T) {
 			require.Equal(t, 1, repo.Version())
 
 			// The same files from both: the second finds all data there.
+			fillDirectory(t, data)
 			scatter(t, data, 1, 2, 3, 4, 5, 6)
 			ours := addDirectory(t, repo, data, nil)
 			restic.Check(t)
@@ -50,6 +51,9 @@ func TestVersionOneBothWays(t *testing.T) {
 			require.Contains(t, string(out), `"data_blobs":0`)
 			list := restic.Snapshots(t)
 			require.Len(t, list, 2)
+			theirs, err := repo.Snapshot(t.Context(), list[1].ID)
+			require.NoError(t, err)
+			require.Equal(t, ours.Tree, theirs.Tree, "all that either stores of every file, owners' names included")
 			requireClean(t, repo)
 			read := func(id string) {
 				t.Helper()
