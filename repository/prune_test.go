@@ -512,7 +512,7 @@ func TestPruneOfADamagedRepository(t *testing.T) {
 				continue // trees
 			}
 			damaged++
-			c := copyOf(t, b)
+			c := clone(t, b)
 			damage(t, c, backend.Handle{Type: backend.Pack, Name: name}, flip)
 			r := open4(t, c)
 			o := none()

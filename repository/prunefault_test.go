@@ -1,10 +1,8 @@
 package repository_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,28 +10,8 @@ import (
 	"github.com/escrow-backup/escrow/repository"
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/backendtest"
-	"github.com/escrow-backup/escrow/repository/backend/mem"
 	"github.com/escrow-backup/escrow/repository/repositorytest"
 )
-
-// copyOf gives a store with the same files.
-func copyOf(t *testing.T, b backend.Backend) *mem.Backend {
-	t.Helper()
-	c := mem.New()
-	for _, typ := range backend.FileTypes {
-		for fi, err := range b.List(t.Context(), typ) {
-			require.NoError(t, err)
-			rc, err := b.Load(t.Context(), fi.Handle, 0, -1)
-			require.NoError(t, err)
-			p := make([]byte, fi.Size)
-			_, err = io.ReadFull(rc, p)
-			require.NoError(t, err)
-			require.NoError(t, rc.Close())
-			require.NoError(t, c.Save(t.Context(), fi.Handle, bytes.NewReader(p), fi.Size))
-		}
-	}
-	return c
-}
 
 // tidyUp tags, forgets and prunes as a nightly job would.
 func tidyUp(ctx context.Context, b backend.Backend) (err error) {
@@ -66,7 +44,7 @@ func TestFaultAtEveryCallOfPrune(t *testing.T) {
 	kept := map[string][]int{"b": upTo(2, 4), "c/d": {4}}
 	mustPieces(t, r, kept)
 
-	good := copyOf(t, start)
+	good := clone(t, start)
 	trace := backendtest.NewFaults(good)
 	require.NoError(t, tidyUp(t.Context(), trace))
 	calls := trace.Calls()
@@ -85,7 +63,7 @@ func TestFaultAtEveryCallOfPrune(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			failed := 0
 			for n := 1; n <= calls; n++ {
-				b := copyOf(t, start)
+				b := clone(t, start)
 				f := backendtest.NewFaults(b)
 				rule(f, n)
 				if err := tidyUp(t.Context(), f); err != nil {

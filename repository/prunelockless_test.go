@@ -31,7 +31,7 @@ func TestPruneRemovesNothingIfSomebodyWritesWithoutLocks(t *testing.T) {
 			b := initialized(t)
 			r := open4(t, b)
 			mustPieces(t, r, map[string][]int{"old": upTo(0, 3)})
-			other := copyOf(t, b)
+			other := clone(t, b)
 			mustPieces(t, r, map[string][]int{"new": upTo(2, 4)})
 			plan, err := r.PlanForget(t.Context(), repository.Policy{Last: 1}, &repository.ForgetOptions{GroupBy: repository.GroupTogether})
 			require.NoError(t, err)
