@@ -439,13 +439,14 @@ func (h *Handler) drop(ix *index) {
 // checkStreamWrite refuses what a data stream and its indices do not take.
 func (h *Handler) checkStreamWrite(w *write, ix *index) *esError {
 	switch {
-	case ix.stream == nil || w.kind == "create" || w.kind == "delete" && w.index == ix.name || w.ifSeq >= 0:
+	case ix.stream == nil || w.index != ix.name && w.kind == "create" || w.index == ix.name && (w.kind == "delete" || w.kind == "update") || w.ifSeq >= 0:
 		return nil
 	case w.index != ix.name:
 		return illegal("only write ops with an op_type of create are allowed in data streams")
-	case w.kind == "index":
+	case w.kind == "create":
+		return illegal("index request with op_type=create targeting backing indices is disallowed, target corresponding data stream [%s] instead", ix.stream.name)
+	default:
 		return illegal("index request with op_type=index and no if_primary_term and if_seq_no set targeting backing indices is disallowed, "+
 			"target corresponding data stream [%s] instead", ix.stream.name)
 	}
-	return nil
 }

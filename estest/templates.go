@@ -168,7 +168,7 @@ func (h *Handler) pipelines(r *request, rest []string) (*reply, *esError) {
 			out = append(out, n, clone(at[n]))
 		}
 	}
-	if len(out) == 0 && name != "" && name != "*" {
+	if len(out) == 0 && name != "*" {
 		return nil, &esError{status: 404, bare: obj{}}
 	}
 	return &reply{status: 200, v: out}, nil

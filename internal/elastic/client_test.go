@@ -142,3 +142,15 @@ func TestAtLeast(t *testing.T) {
 	require.False(t, atLeast("8.19.0", 9, 2))
 	require.True(t, atLeast("serverless", 9, 2))
 }
+
+func TestAListThatIsEmptyIsNotAbsent(t *testing.T) {
+	pipelines := Sections()[2]
+	require.Equal(t, "ingest_pipelines", pipelines.Name)
+	for body, absent := range map[string]bool{`{}`: false, `{"error":"no handler found for uri","status":404}`: true, ``: true} {
+		c := New(&script{steps: []step{{status: 404, body: body}}}, nil)
+		objects, err := c.Objects(t.Context(), pipelines)
+		var a *AbsentError
+		require.Equal(t, absent, errors.As(err, &a), body)
+		require.Empty(t, objects)
+	}
+}

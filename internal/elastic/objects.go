@@ -37,6 +37,9 @@ func (c *Client) Objects(ctx context.Context, s *Section) (map[string]json.RawMe
 	objects := map[string]json.RawMessage{}
 	for from := 0; ; from += listPage {
 		raw, err := c.listPage(ctx, s, from)
+		if from == 0 && nothing(err) {
+			return objects, nil
+		}
 		if err != nil {
 			if from == 0 {
 				err = s.absence(err)
@@ -61,6 +64,12 @@ func (c *Client) Objects(ctx context.Context, s *Section) (map[string]json.RawMe
 		return objects, c.addHashes(ctx, objects)
 	}
 	return objects, nil
+}
+
+// nothing reports whether an answer says that there are no objects. Some lists do so with 404, but without an error.
+func nothing(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == 404 && e.Type == "" && e.Reason == "{}"
 }
 
 // absence turns an answer that says that the feature is not there into an AbsentError.
