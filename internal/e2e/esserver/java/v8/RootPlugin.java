@@ -38,6 +38,11 @@ public final class RootPlugin extends Plugin implements ActionPlugin {
       IndexNameExpressionResolver resolver,
       Supplier<DiscoveryNodes> nodes,
       Predicate<NodeFeature> features) {
-    return List.of(new RootHandler(() -> cluster.state()));
+    return List.of(new RootHandler(() -> cluster.state()), new StreamsHandler());
+  }
+
+  @Override
+  public Collection<ActionHandler<? extends org.elasticsearch.action.ActionRequest, ? extends org.elasticsearch.action.ActionResponse>> getActions() {
+    return List.of(new ActionHandler<>(StreamsAction.TYPE, StreamsAction.class));
   }
 }

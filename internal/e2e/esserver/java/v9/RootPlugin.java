@@ -25,6 +25,11 @@ public final class RootPlugin extends Plugin implements ActionPlugin {
       RestHandlersServices services,
       Supplier<DiscoveryNodes> nodes,
       Predicate<NodeFeature> features) {
-    return List.of(new RootHandler(() -> cluster.state()));
+    return List.of(new RootHandler(() -> cluster.state()), new StreamsHandler());
+  }
+
+  @Override
+  public Collection<ActionHandler> getActions() {
+    return List.of(new ActionHandler(StreamsAction.TYPE, StreamsAction.class));
   }
 }
