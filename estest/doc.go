@@ -15,9 +15,13 @@
 // # Lies
 //
 // What differs from a real cluster:
-//   - One node holds every primary; replicas are counted but never assigned, and there are no data streams.
+//   - One node holds every primary; replicas are counted but never assigned.
+//   - Data streams roll over when told to and send nothing to their failure store; lifecycle, options, settings and mappings of a data
+//     stream are stored only. A search of a hidden data stream's alias finds it like any other. Failure indices must be put in by _modify.
+//   - Stored scripts, policies, transforms, watches, roles and users are stored and shown, and do nothing. An enrich policy counts as executed
+//     once it was asked for, and pipelines check that; users' hashes, which a search of .security shows, are made up.
 //   - Nothing is refreshed but by _refresh, ?refresh, Refresh and AutoRefresh; refresh_interval is only stored.
-//   - Templates and lifecycle policies are stored, not applied. Of pipelines, the processors set, remove, rename (of top level fields) and fail
+//   - Templates are applied to data streams only, and lifecycle policies to nothing. Of pipelines, the processors set, remove, rename (of top level fields) and fail
 //     run; others do nothing. A pipeline that is not there cannot be deleted, which a server that never had one allows.
 //   - Mappings are stored as they were sent, with keys sorted, without the defaults that a server fills in. Dynamic templates, analysis, copy_to,
 //     runtime fields and synthetic source are not applied; nested documents are searched as objects. Duplicate keys are not refused. Of texts in

@@ -31,4 +31,31 @@
 // name of an index is an error, and so is a second index that an alias writes to. If an index template of the cluster
 // matches, the aliases, pipelines, blocks and allocation filters that it would add are taken away again; mappings and
 // other settings that it adds stay, and [Verify] names them.
+//
+// # Sections
+//
+// What else a backup holds is restored around the indices, in this order, so that each finds what it needs: cluster_settings,
+// stored_scripts, ingest_pipelines, security_roles, security_role_mappings, security_users, slm_policies, ilm_policies,
+// component_templates, index_templates, legacy_templates; indices; data streams; enrich_policies, which are executed, then
+// the pipelines that use them; transforms, watches, kibana_spaces, kibana_objects. Members that a server adds to what it
+// shows, and refuses to take, are neither written nor compared: dates, versions, in_use_by, authorization and the like. An
+// object that is equal is left alone; for others the conflict modes hold, and Merge replaces them.
+//
+// An object that the cluster or a product keeps (its name begins with a dot, or its _meta says "managed") is made where there
+// is none of its name, and else left, unless [Options.Managed] is set; reserved roles and users cannot be written. A
+// section that the cluster does not have is an error, before anything is written, if an object of it would have to be made.
+// Transforms are restored stopped, and without checkpoints: started, they begin anew. A user without a hash of the
+// password in the backup gets a password that nobody knows.
+//
+// # Data streams
+//
+// A data stream is restored whole: its backing indices are loaded first, under the names that they had, and so are those of
+// its failure store. Then the one that is written to becomes the data stream (_data_stream/_migrate), and the others are put
+// before it in their order (_data_stream/_modify). Each such step raises the generation by one, and a small index is put in
+// and taken out until it is that of the backup; it is higher only where the data stream was itself made of more indices at once.
+// Aliases, lifecycle, options, settings and mappings of the data stream follow, then the lifecycle policies of the indices,
+// whose age counts from the restore. Whether it is hidden and allows routing comes from the index template for its name,
+// which the cluster must have or the restore bring along. Indices follow the name of their data stream when it is renamed.
+// Replace loads everything beside the data stream that is there, and then swaps; Merge is refused, since a data stream
+// takes new documents only. The index that is newest in the backup is the one that is written to.
 package restore
