@@ -55,7 +55,7 @@ func (h *Handler) getAlias(r *request, target, names string) (*reply, *esError) 
 				as[a] = clone(v)
 			}
 		}
-		if names == "" || len(as) > 0 {
+		if names == "" && ix.stream == nil || len(as) > 0 {
 			out = append(out, ix.name, obj{"aliases", as})
 		}
 	}
@@ -328,6 +328,9 @@ func (h *Handler) resolve(r *request, target string) (*reply, *esError) {
 			o = append(o, "mode", "standard")
 		}
 		for t := range strings.SplitSeq(target, ",") {
+			if ix.stream != nil && strings.Contains(t, "*") && all != "all" && !strings.Contains(all, "hidden") {
+				continue // found by its data stream
+			}
 			if t == "_all" || match(t, ix.name) || strings.HasPrefix(t, "-") { // one that was found by its alias is not named itself
 				indices = append(indices, o)
 				break
@@ -343,16 +346,16 @@ func (h *Handler) resolve(r *request, target string) (*reply, *esError) {
 	rows := []any{}
 	for _, n := range slices.Sorted(maps.Keys(h.streams)) {
 		s := h.streams[n]
+		names := []any{}
+		for _, ix := range s.indices {
+			names = append(names, ix.name)
+		}
 		if matchAny(target, n) && (!s.hidden || all == "all" || strings.Contains(all, "hidden") || !strings.Contains(target, "*")) {
-			names := []any{}
-			for _, ix := range s.indices {
-				names = append(names, ix.name)
-			}
 			rows = append(rows, obj{"name", n, "backing_indices", names, "timestamp_field", "@timestamp"})
 		}
 		for a := range s.aliases {
 			if matchAny(target, a) {
-				aliases[a] = append(aliases[a], n)
+				aliases[a] = append(aliases[a], names...)
 			}
 		}
 	}

@@ -374,7 +374,7 @@ func (h *Handler) deleteIndex(r *request, target string) (*reply, *esError) {
 	}
 	for t := range strings.SplitSeq(target, ",") {
 		if h.streams[t] != nil {
-			return nil, illegal("The provided expression [%s] matches a data stream, specify the corresponding concrete indices instead.", t)
+			return nil, noIndex(t)
 		}
 		if h.indices[t] == nil && !r.flag("ignore_unavailable") {
 			return nil, illegal("The provided expression [%s] matches an alias, specify the corresponding concrete indices instead.", t)

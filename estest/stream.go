@@ -315,6 +315,8 @@ func (h *Handler) modifyStream(kind string, def map[string]any) *esError {
 		return illegal("data stream [%s] not found", name)
 	case ix == nil:
 		return illegal("index [%s] not found", target)
+	case kind == "add_backing_index" && ix.stream == s && slices.Contains(*part(), ix):
+		return nil // nothing changes
 	case kind == "add_backing_index" && ix.stream != nil:
 		return illegal("cannot add index [%s] to data stream [%s] because it is already a backing index on data stream [%s]", target, name, ix.stream.name)
 	case kind == "add_backing_index" && len(ix.aliases) > 0:

@@ -127,7 +127,7 @@ func TestDataStreamsComeBackAsTheyWere(t *testing.T) {
 	require.Empty(t, to.Requests("escrow-filler")[0].Query)
 	left := string(must(t, to.Transport(), "GET", "/_resolve/index/*?expand_wildcards=all", ""))
 	require.NotContains(t, left, "escrow")
-	require.Contains(t, left, `{"name":"from-template","indices":["logs-b"]}`)
+	require.Contains(t, left, `{"name":"from-template","indices":[".ds-logs-b-`)
 	d, err := Verify(t.Context(), src, to.Transport(), nil)
 	require.NoError(t, err)
 	require.True(t, d.Identical(), d.String())

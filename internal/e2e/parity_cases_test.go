@@ -1432,6 +1432,105 @@ GET /parity-a/_settings
 
 DELETE /_ingest/pipeline/parity-p
 `},
+	{"datastreams", `
+PUT /_index_template/parity-ds
+{"index_patterns":["parity-ds*"],"data_stream":{},"priority":9,"template":{"settings":{"number_of_replicas":0},"mappings":{"properties":{"n":{"type":"long"}}}}}
+
+@status PUT /parity-ds-a
+
+@status PUT /_data_stream/parity-none
+
+@status PUT /parity-ds-a/_doc/1
+{"@timestamp":"2025-01-01T00:00:00Z"}
+
+PUT /_data_stream/parity-ds-a
+
+@status PUT /_data_stream/parity-ds-a
+
+@status PUT /parity-ds-a/_create/1?refresh=true
+{"@timestamp":"2025-01-01T00:00:00Z","n":1}
+
+@status PUT /parity-ds-a/_doc/1
+{"@timestamp":"2025-01-01T00:00:00Z","n":2}
+
+GET /parity-ds-a/_count
+
+GET /parity-ds-*/_count
+
+@status GET /_data_stream/parity-ds-none
+
+@status GET /_data_stream/parity-no*
+
+@status DELETE /parity-ds-a
+
+@status PUT /parity-ds-a/_alias/parity-al
+{"filter":{"term":{"n":1}}}
+
+GET /parity-al/_count
+
+@status PUT /parity-ds-a/_alias/parity-al2
+{"routing":"x"}
+
+PUT /parity-m
+{"settings":{"number_of_replicas":0},"mappings":{"properties":{"@timestamp":{"type":"date"}}},"aliases":{"parity-ds-m":{"is_write_index":true}}}
+
+PUT /parity-m2
+{"settings":{"number_of_replicas":0},"mappings":{"properties":{"@timestamp":{"type":"date"}}},"aliases":{"parity-other":{}}}
+
+PUT /parity-m3
+{"settings":{"number_of_replicas":0},"mappings":{"properties":{"@timestamp":{"type":"date"}}}}
+
+@status POST /_data_stream/_migrate/parity-nothing
+
+POST /_data_stream/_migrate/parity-ds-m
+
+@status POST /_data_stream/_modify
+{"actions":[{"add_backing_index":{"data_stream":"parity-ds-m","index":"parity-m2"}}]}
+
+POST /_data_stream/_modify
+{"actions":[{"add_backing_index":{"data_stream":"parity-ds-m","index":"parity-m3"}}]}
+
+GET /parity-m3
+
+@status POST /_data_stream/_modify
+{"actions":[{"remove_backing_index":{"data_stream":"parity-ds-m","index":"parity-m"}}]}
+
+@status POST /_data_stream/_modify
+{"actions":[{"add_backing_index":{"data_stream":"parity-ds-m","index":"parity-m3"}}]}
+
+@status DELETE /parity-m
+
+POST /_data_stream/_modify
+{"actions":[{"remove_backing_index":{"data_stream":"parity-ds-m","index":"parity-m3"}},{"add_backing_index":{"data_stream":"parity-ds-m","index":"parity-m3"}}]}
+
+PUT /_data_stream/parity-ds-m/_lifecycle
+{"data_retention":"7d"}
+
+GET /_data_stream/parity-ds-m/_lifecycle
+
+PUT /_data_stream/parity-ds-m/_options
+{"failure_store":{"enabled":true}}
+
+GET /_data_stream/parity-ds-m/_options
+
+DELETE /_data_stream/parity-ds-m/_options
+
+GET /_data_stream/parity-ds-m/_options
+
+GET /_resolve/index/parity-*?expand_wildcards=open
+
+GET /parity-m/_alias
+
+@status DELETE /_index_template/parity-ds
+
+DELETE /_data_stream/parity-ds-m
+
+DELETE /_data_stream/parity-ds-a
+
+DELETE /_index_template/parity-ds
+
+DELETE /parity-m2
+`},
 }
 
 // long513 is an id that is one byte too long.
