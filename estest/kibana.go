@@ -3,6 +3,7 @@ package estest
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -120,9 +121,8 @@ func (k *Kibana) load(w http.ResponseWriter, r *http.Request, space string) {
 		k.fail(w, 400, err.Error())
 		return
 	}
-	defer f.Close()
 	body, err := io.ReadAll(f)
-	if err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		k.fail(w, 400, err.Error())
 		return
 	}

@@ -30,7 +30,7 @@ type PlannedObject struct {
 	late    bool
 }
 
-func (o *PlannedObject) writes() bool { return o.Action == "create" || o.Action == "replace" }
+func (x *PlannedObject) writes() bool { return x.Action == "create" || x.Action == "replace" }
 
 // sectionEntries are the sections that a restore or a verification is asked for.
 func (o *Options) sectionEntries() []string {
