@@ -1,15 +1,13 @@
 package appbinding
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/yaml"
+
+	"github.com/escrow-backup/escrow/internal/manifest"
 )
 
 // Parse reads an AppBinding from YAML or JSON and validates it.
@@ -18,45 +16,12 @@ import (
 // AppBinding is then returned too, complete but for that field, and the caller decides. Every other error comes
 // with nil.
 func Parse(data []byte) (*AppBinding, error) {
-	// Errors of the decoders may quote values, and a value may be a secret: only positions and names are passed on.
-	doc, err := yaml.YAMLToJSONStrict(data)
-	if err != nil {
-		return nil, errors.New("parse appbinding: not valid YAML or JSON" + position(err))
-	}
 	b := new(AppBinding)
-	if err := json.Unmarshal(doc, b); err != nil {
-		var typeErr *json.UnmarshalTypeError
-		if errors.As(err, &typeErr) {
-			return nil, fmt.Errorf("parse appbinding: %s: is a %s, wants %v", typeErr.Field, strings.Fields(typeErr.Value)[0], typeErr.Type)
-		}
-		return nil, errors.New("parse appbinding: a field has a value of the wrong form")
+	err := manifest.Parse(data, GroupVersion.WithKind(Kind), b, new(AppBinding))
+	if err != nil && !runtime.IsStrictDecodingError(err) {
+		return nil, err
 	}
-	if b.APIVersion != GroupVersion.String() || b.Kind != Kind {
-		return nil, fmt.Errorf("parse appbinding: apiVersion %q, kind %q: wants %q, %q", b.APIVersion, b.Kind, GroupVersion, Kind)
-	}
-	if err := b.Validate(); err != nil {
-		return nil, fmt.Errorf("parse %w", err)
-	}
-	strict := json.NewDecoder(bytes.NewReader(doc))
-	strict.DisallowUnknownFields()
-	if err := strict.Decode(new(AppBinding)); err != nil {
-		// Not wrapped: IsStrictDecodingError does not look inside other errors.
-		return b, runtime.NewStrictDecodingError([]error{fmt.Errorf("parse %v: %w", b, err)})
-	}
-	return b, nil
-}
-
-// position keeps what is safe of a YAML error: the line. The rest may quote a value.
-func position(err error) string {
-	_, rest, ok := strings.Cut(err.Error(), "line ")
-	if !ok {
-		return ""
-	}
-	digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
-	if digits == "" {
-		return ""
-	}
-	return " (line " + digits + ")"
+	return b, err
 }
 
 // Validate returns an error that names every field that cannot be used, each on a line of its own.
