@@ -71,7 +71,7 @@ func (b *Backend) names(ctx context.Context, t backend.FileType) ([]backend.File
 	if err != nil {
 		return nil, err
 	}
-	files, err := decode(causeReader{ctx, resp.Body}, t)
+	files, err := decode(resp.Body, t)
 	if err := errors.Join(err, drain(resp)); err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)

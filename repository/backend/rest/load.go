@@ -74,21 +74,13 @@ func (b *Backend) body(ctx context.Context, h backend.Handle, resp *http.Respons
 		return nil, fmt.Errorf("%s sends the file encoded as %s", b.place, enc)
 	}
 	length := resp.ContentLength // -1 if the server does not say
-	r := causeReader{ctx, resp.Body}
 	got := resp.Header.Get("Content-Range")
 	if resp.StatusCode == http.StatusPartialContent && (off > 0 || n > 0) {
-		first, last, size, err := contentRange(got)
+		want, err := exact.ContentRange(got, length, off, n)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", b.place, err)
 		}
-		want, err := exact.Range(off, n, size)
-		if err != nil {
-			return nil, err
-		}
-		if first != off || last != off+want-1 || length >= 0 && length != want {
-			return nil, fmt.Errorf("%s sends %d bytes as the range %q, not %d bytes from %d", b.place, length, got, want, off)
-		}
-		return exact.NewReader(ctx, r, resp.Body, want), nil
+		return exact.NewReader(ctx, resp.Body, resp.Body, want), nil
 	}
 	if resp.StatusCode != http.StatusOK || got != "" {
 		return nil, fmt.Errorf("%s answers %d with the range %q, which was not asked for", b.place, resp.StatusCode, got)
@@ -104,41 +96,11 @@ func (b *Backend) body(ctx context.Context, h backend.Handle, resp *http.Respons
 	if err != nil {
 		return nil, err
 	}
+	r := exact.NewReader(ctx, resp.Body, resp.Body, off+want)
 	if _, err := io.CopyN(io.Discard, r, off); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
 		return nil, err
 	}
-	return exact.NewReader(ctx, r, resp.Body, want), nil
-}
-
-// contentRange reads "bytes first-last/size".
-func contentRange(s string) (first, last, size int64, err error) {
-	span, total, _ := strings.Cut(strings.TrimPrefix(s, "bytes "), "/")
-	from, to, _ := strings.Cut(span, "-")
-	var errs [3]error
-	first, errs[0] = strconv.ParseInt(from, 10, 64)
-	last, errs[1] = strconv.ParseInt(to, 10, 64)
-	size, errs[2] = strconv.ParseInt(total, 10, 64)
-	if errors.Join(errs[:]...) != nil || !strings.HasPrefix(s, "bytes ") {
-		return 0, 0, 0, fmt.Errorf("%q is no range of a file", s)
-	}
-	return first, last, size, nil
-}
-
-// causeReader names the cause when the context ended a read.
-type causeReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r causeReader) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	if err != nil && err != io.EOF && r.ctx.Err() != nil {
-		err = context.Cause(r.ctx)
-	}
-	return n, err
+	return r, nil
 }
 
 // Stat implements [backend.Backend].

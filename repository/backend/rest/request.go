@@ -2,16 +2,16 @@ package rest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"mime"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/escrow-backup/escrow/repository/backend/web"
 )
 
 // version2 selects and marks version 2 of the protocol.
@@ -25,7 +25,7 @@ const maxErrorText = 200
 func (b *Backend) request(ctx context.Context, method, url string, body io.Reader, size int64, header ...string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
-		return nil, withoutURL(err)
+		return nil, web.WithoutURL(err)
 	}
 	r.Header.Set("Accept", version2)
 	if body != nil {
@@ -46,7 +46,7 @@ func (b *Backend) request(ctx context.Context, method, url string, body io.Reade
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("%s: %w", b.place, withoutURL(err))
+		return nil, fmt.Errorf("%s: %w", b.place, web.WithoutURL(err))
 	}
 	if err := b.answer(resp); err != nil {
 		_ = resp.Body.Close() // only read from
@@ -102,7 +102,7 @@ func (b *Backend) answer(resp *http.Response) error {
 	if ok {
 		return nil
 	}
-	e := &StatusError{Status: resp.StatusCode, Wait: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	e := &StatusError{Status: resp.StatusCode, Wait: web.RetryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	e.text = fmt.Sprintf("%s answers %d", b.place, resp.StatusCode)
 	if name := http.StatusText(resp.StatusCode); name != "" {
 		e.text += " " + name
@@ -145,24 +145,4 @@ func (b *Backend) words(r io.Reader) string {
 		}
 		return r
 	}, s)
-}
-
-// retryAfter reads the Retry-After header, which holds seconds or a date. 0: there is none, or it is nonsense.
-func retryAfter(s string, now time.Time) time.Duration {
-	if n, err := strconv.ParseInt(s, 10, 32); err == nil {
-		return max(time.Duration(n)*time.Second, 0)
-	}
-	if at, err := http.ParseTime(s); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
-}
-
-// withoutURL drops the address that net/http puts into its errors, which say it twice then.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }

@@ -7,10 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/internal/exact"
 )
 
 // settleLimit is how long Save looks after what a failed upload left behind.
@@ -97,9 +97,9 @@ func (b *Backend) create(ctx context.Context, h backend.Handle) error {
 }
 
 func (b *Backend) post(ctx context.Context, h backend.Handle, body io.ReaderAt, size int64) error {
-	r := &bodyReader{body: body, size: size}
+	r := exact.NewBody(body, size)
 	resp, err := b.request(ctx, http.MethodPost, b.url(h), r, size)
-	bodyErr := r.stop()
+	bodyErr := r.Stop()
 	switch {
 	case err == nil:
 		return drain(resp)
@@ -160,47 +160,4 @@ func (b *Backend) takeTurn(ctx context.Context, h backend.Handle) (done func(), 
 		leave()
 		return nil, context.Cause(ctx)
 	}
-}
-
-// bodyReader is the body of a request: exactly size bytes. After stop nothing is read any more; net/http may go on for a
-// moment after it has returned an answer.
-type bodyReader struct {
-	mu      sync.Mutex
-	body    io.ReaderAt
-	size    int64
-	off     int64
-	err     error // what prevented reading
-	stopped bool
-}
-
-func (r *bodyReader) Read(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	switch {
-	case r.stopped:
-		return 0, fs.ErrClosed
-	case r.err != nil:
-		return 0, r.err
-	case r.off == r.size:
-		return 0, io.EOF
-	}
-	p = p[:min(int64(len(p)), r.size-r.off)]
-	n, err := r.body.ReadAt(p, r.off)
-	r.off += int64(n)
-	if n == len(p) {
-		return n, nil
-	}
-	// An io.ReaderAt that stops early says why; only EOF needs a better name.
-	if err == nil || errors.Is(err, io.EOF) {
-		err = fmt.Errorf("body has %d bytes, not %d: %w", r.off, r.size, io.ErrUnexpectedEOF)
-	}
-	r.err = err
-	return n, err
-}
-
-func (r *bodyReader) stop() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stopped = true
-	return r.err
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/web"
 )
 
 // authenticate sets creds, ambient and redact from what s says.
@@ -96,7 +97,7 @@ func (a *ambient) RetrieveWithCredContext(cc *credentials.CredContext) (credenti
 		if err == nil {
 			err = errors.New("has none")
 		}
-		errs = append(errs, fmt.Errorf("%s: %w", p.name, withoutURL(err)))
+		errs = append(errs, fmt.Errorf("%s: %w", p.name, web.WithoutURL(err)))
 	}
 	if a.found != nil {
 		return credentials.Value{}, fmt.Errorf("renew credentials: %w; %w", errs[0], errs[1])

@@ -7,15 +7,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"mime"
 	"net/http"
-	"net/url"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/escrow-backup/escrow/repository/backend/web"
 )
 
 // exchange is what was seen of the requests of one call, below minio-go, which hides some of it.
@@ -58,7 +57,7 @@ func verify(r *http.Request, resp *http.Response) error {
 		_ = resp.Body.Close() // the answer is refused
 		return fmt.Errorf("%s: %s instead of an answer of S3", resp.Status, what)
 	}
-	if t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); t == "text/html" {
+	if web.IsPage(resp) {
 		return foreign("an HTML page")
 	}
 	q := r.URL.Query()
@@ -115,7 +114,7 @@ func (b *Backend) explain(ctx context.Context, x *exchange, err error) error {
 		if x.err != nil {
 			err = x.err // minio-go may have put a text in its place
 		}
-		return &answerError{cause: withoutURL(err), status: x.status, header: x.header, text: b.redact.Replace(withoutURL(err).Error())}
+		return &answerError{cause: web.WithoutURL(err), status: x.status, header: x.header, text: b.redact.Replace(web.WithoutURL(err).Error())}
 	}
 	e := &answerError{code: resp.Code, status: x.status, header: x.header, cause: sentinel(resp.Code, x.status)}
 	if resp.Code == "InvalidRequest" && strings.Contains(resp.Message, "WORM protected") {
@@ -160,18 +159,7 @@ func (e *answerError) Unwrap() error { return e.cause }
 
 // RetryAfter returns how long the server wants to be left alone, or 0.
 func (e *answerError) RetryAfter() time.Duration {
-	return retryAfter(e.header.Get("Retry-After"), time.Now())
-}
-
-// retryAfter reads the Retry-After header, which holds seconds or a date.
-func retryAfter(s string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(s); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
+	return web.RetryAfter(e.header.Get("Retry-After"), time.Now())
 }
 
 // hasCode reports whether err is an answer with one of these codes.
@@ -204,15 +192,6 @@ func sentinel(code string, status int) error {
 		return fs.ErrPermission
 	}
 	return nil
-}
-
-// withoutURL drops the address that net/http puts into its errors: what is asked for is known, and a query may hold a signature.
-func withoutURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
 }
 
 // isStatus reports whether err is an answer with this status.

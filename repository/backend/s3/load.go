@@ -46,7 +46,7 @@ func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.
 	if err != nil {
 		return nil, err
 	}
-	return exact.NewReader(ctx, causeReader{ctx, r}, r, n), nil
+	return exact.NewReader(ctx, r, r, n), nil
 }
 
 // nothing answers for a range that is empty or cannot be, for which HTTP has no words.
@@ -97,32 +97,11 @@ func (b *Backend) get(ctx context.Context, h backend.Handle, off, n int64) (_ io
 		}
 		return r, info.Size, nil
 	}
-	var first, last, size int64
-	if _, err := fmt.Sscanf(got, "bytes %d-%d/%d", &first, &last, &size); err != nil {
-		return nil, n, fmt.Errorf("the server sends the range %q, not that from %d", got, off)
-	}
-	want, err := exact.Range(off, n, size)
+	want, err := exact.ContentRange(got, info.Size, off, n)
 	if err != nil {
 		return nil, n, err
 	}
-	if first != off || last != off+want-1 || info.Size != want {
-		return nil, n, fmt.Errorf("the server sends %d bytes as the range %q, not %d bytes from %d", info.Size, got, want, off)
-	}
 	return r, want, nil
-}
-
-// causeReader names the cause when the context ended a read.
-type causeReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r causeReader) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	if err != nil && err != io.EOF && r.ctx.Err() != nil {
-		err = context.Cause(r.ctx)
-	}
-	return n, err
 }
 
 // Stat implements [backend.Backend].

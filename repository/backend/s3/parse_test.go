@@ -1,10 +1,8 @@
 package s3
 
 import (
-	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -39,16 +37,6 @@ func TestParse(t *testing.T) {
 func TestCleanPrefix(t *testing.T) {
 	for in, want := range map[string]string{"": "", "/": "", "//a/./b/": "a/b", "../..": "", "a": "a"} {
 		require.Equal(t, want, cleanPrefix(in), in)
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)
-	for header, want := range map[string]time.Duration{
-		"": 0, "0": 0, "7": 7 * time.Second, "-7": 0, "soon": 0, "99999999999": 0,
-		now.Add(time.Minute).Format(http.TimeFormat): time.Minute, now.Add(-time.Minute).Format(http.TimeFormat): 0,
-	} {
-		require.Equal(t, want, retryAfter(header, now), header)
 	}
 }
 

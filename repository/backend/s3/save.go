@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"sync"
 
 	"github.com/minio/minio-go/v7"
 
@@ -120,9 +119,10 @@ func (b *Backend) put(ctx context.Context, h backend.Handle, body io.ReaderAt, s
 		o.SetMatchETagExcept("*")
 	}
 	return b.call(ctx, func(ctx context.Context) error {
-		r := &bodyReader{r: io.NewSectionReader(body, 0, size)}
-		info, err := b.core.PutObject(ctx, b.cfg.Bucket, b.key(h), r, size, md5, "", o)
-		if bodyErr := r.stop(); err != nil && bodyErr != nil {
+		r := exact.NewBody(body, size)
+		// A body that can seek would make minio-go retry in some cases.
+		info, err := b.core.PutObject(ctx, b.cfg.Bucket, b.key(h), struct{ io.Reader }{r}, size, md5, "", o)
+		if bodyErr := r.Stop(); err != nil && bodyErr != nil {
 			return bodyErr
 		}
 		if err == nil && info.ETag == "" {
@@ -144,33 +144,4 @@ func (b *Backend) makeBucket(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// bodyReader is the body of a request. After stop nothing is read any more: net/http may go on for a moment after it has
-// returned an answer.
-type bodyReader struct {
-	mu      sync.Mutex
-	r       io.Reader
-	err     error // what prevented reading
-	stopped bool
-}
-
-func (r *bodyReader) Read(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.stopped {
-		return 0, fs.ErrClosed
-	}
-	n, err := r.r.Read(p)
-	if err != nil && err != io.EOF {
-		r.err = err
-	}
-	return n, err
-}
-
-func (r *bodyReader) stop() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stopped = true
-	return r.err
 }

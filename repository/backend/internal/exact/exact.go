@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
+	"strings"
 )
 
 // bufferSize is how much Copy moves between two looks at the context.
@@ -28,6 +30,31 @@ func Range(off, n, size int64) (int64, error) {
 	return n, nil
 }
 
+// ContentRange looks whether an answer of HTTP with this Content-Range header and this length of its body, -1 if it does not
+// say, is exactly the range (off, n), and returns how many bytes that are. Errors are those of Range where it cannot be.
+func ContentRange(header string, length, off, n int64) (int64, error) {
+	span, total, _ := strings.Cut(strings.TrimPrefix(header, "bytes "), "/")
+	from, to, _ := strings.Cut(span, "-")
+	var errs [3]error
+	first, err := strconv.ParseInt(from, 10, 64)
+	errs[0] = err
+	last, err := strconv.ParseInt(to, 10, 64)
+	errs[1] = err
+	size, err := strconv.ParseInt(total, 10, 64)
+	errs[2] = err
+	if errors.Join(errs[:]...) != nil || !strings.HasPrefix(header, "bytes ") {
+		return 0, fmt.Errorf("the server sends %q, which is no range of a file", header)
+	}
+	want, err := Range(off, n, size)
+	if err != nil {
+		return 0, err
+	}
+	if first != off || last != off+want-1 || length >= 0 && length != want {
+		return 0, fmt.Errorf("the server sends %d bytes as the range %q, not %d bytes from %d", length, header, want, off)
+	}
+	return want, nil
+}
+
 // Copy writes the first size bytes of body to w. A body that is shorter is an error wrapping
 // io.ErrUnexpectedEOF; when ctx ends, Copy returns its cause.
 func Copy(ctx context.Context, w io.Writer, body io.ReaderAt, size int64) error {
@@ -42,11 +69,7 @@ func Copy(ctx context.Context, w io.Writer, body io.ReaderAt, size int64) error 
 		p := buf[:min(size-off, bufferSize)]
 		n, err := body.ReadAt(p, off)
 		if n < len(p) {
-			// An io.ReaderAt that stops early says why; only EOF needs a better name.
-			if err == nil || errors.Is(err, io.EOF) {
-				err = fmt.Errorf("body has %d bytes, not %d: %w", off+int64(n), size, io.ErrUnexpectedEOF)
-			}
-			return err
+			return early(err, off+int64(n), size)
 		}
 		if _, err := w.Write(p); err != nil {
 			return err
@@ -81,11 +104,13 @@ func (r *reader) Read(p []byte) (int, error) {
 	}
 	n, err := r.r.Read(p)
 	r.left -= int64(n)
-	if errors.Is(err, io.EOF) {
-		err = nil
-		if r.left > 0 {
-			err = io.ErrUnexpectedEOF
-		}
+	switch {
+	case err == nil || errors.Is(err, io.EOF) && r.left == 0:
+		return n, nil
+	case r.ctx.Err() != nil:
+		err = context.Cause(r.ctx)
+	case errors.Is(err, io.EOF):
+		err = io.ErrUnexpectedEOF
 	}
 	return n, err
 }
