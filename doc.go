@@ -8,8 +8,8 @@
 //   - [github.com/escrow-backup/escrow/layout] is what both agree on: the files of a backup and their contents.
 //   - [github.com/escrow-backup/escrow/repository] reads and writes restic repositories: Init, Open, Write,
 //     Snapshots, FS, Check; directories (AddFS, RestoreDir); PlanForget, PlanPrune, Copy, keys, repairs.
-//   - [github.com/escrow-backup/escrow/repository/backend] is the seam to storage, with a driver a package below it. Package backendtest is the
-//     suite that every driver passes.
+//   - [github.com/escrow-backup/escrow/repository/backend] is the seam to storage, with a driver a package below it. Package
+//     backendtest is the suite that every driver passes, package wrap has retries, limits, timeouts and observation for all of them.
 //   - [github.com/escrow-backup/escrow/appbinding] makes clients from AppBinding objects and secrets.
 //   - [github.com/escrow-backup/escrow/estest] is an in-memory Elasticsearch for unit tests.
 //

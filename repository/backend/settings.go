@@ -1,6 +1,9 @@
 package backend
 
-import "os"
+import (
+	"io"
+	"os"
+)
 
 // Settings are what opening a Backend takes besides its URL: credentials above all. nil and the zero value work. Drivers say
 // which fields and keys they read.
@@ -40,16 +43,35 @@ type Unwrapper interface {
 	Unwrap() Backend
 }
 
+// As returns b as a T, or the first of those that it wraps that is one: how to reach an optional interface of a driver, or its
+// own type, below wrappers.
+func As[T any](b Backend) (t T, found bool) {
+	for b != nil {
+		if t, found = b.(T); found {
+			return t, true
+		}
+		u, wraps := b.(Unwrapper)
+		if !wraps {
+			break
+		}
+		b = u.Unwrap()
+	}
+	return t, false
+}
+
 // Connections returns how many calls at once suit b, or what it wraps, best; 0 if nothing says.
 func Connections(b Backend) int {
-	for {
-		switch x := b.(type) {
-		case Connector:
-			return x.Connections()
-		case Unwrapper:
-			b = x.Unwrap()
-		default:
-			return 0
-		}
+	if c, ok := As[Connector](b); ok {
+		return c.Connections()
 	}
+	return 0
+}
+
+// Unpaced returns body without what a wrapper did to limit its rate. A driver that reads a body once more than it sends it, for
+// a checksum, reads from this: a limit is for what is sent.
+func Unpaced(body io.ReaderAt) io.ReaderAt {
+	if p, ok := body.(interface{ Unpaced() io.ReaderAt }); ok {
+		return p.Unpaced()
+	}
+	return body
 }
