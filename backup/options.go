@@ -43,6 +43,11 @@ type Options struct {
 	// called concurrently. A backup with a Transform reads every document, and none is ever built on it.
 	Transform func(*Document) (keep bool, err error)
 
+	// Versions records the version of every document, and a restore gives it back ("external_gte"): for those who use versions of
+	// their own, or compare them. Default: documents begin at version 1 again. A snapshot without versions is no parent of one with
+	// them, nor the other way round.
+	Versions bool
+
 	Full bool     // Run: reuse nothing of an earlier snapshot
 	Host string   // Run: of the snapshot; default: this machine's name
 	Tags []string // Run: of the snapshot
@@ -54,7 +59,7 @@ type Options struct {
 }
 
 func (o *Options) read() elastic.ReadOptions {
-	return elastic.ReadOptions{Concurrency: o.Concurrency, KeepAlive: o.KeepAlive, SealTimeout: o.SealTimeout}
+	return elastic.ReadOptions{Concurrency: o.Concurrency, KeepAlive: o.KeepAlive, SealTimeout: o.SealTimeout, Versions: o.Versions}
 }
 
 // Progress tells how far a backup is.

@@ -52,7 +52,8 @@ func (j *job) findParent(ctx context.Context, repo *repository.Repo, paths []str
 			continue
 		}
 		a, b := m.Selection, j.manifest.Selection
-		if m.Cluster.UUID == j.manifest.Cluster.UUID && !a.Transformed && slices.Equal(a.Indices, b.Indices) && slices.Equal(a.Exclude, b.Exclude) {
+		if m.Cluster.UUID == j.manifest.Cluster.UUID && !a.Transformed && a.Versions == b.Versions &&
+			slices.Equal(a.Indices, b.Indices) && slices.Equal(a.Exclude, b.Exclude) {
 			return &parent{snapshot: s, fsys: fsys, manifest: m}, nil
 		}
 	}

@@ -122,7 +122,7 @@ func matches(pattern, name string) bool {
 
 func selection(o *Options) layout.Selection {
 	s := layout.Selection{Indices: slices.Clone(o.Indices), Exclude: slices.Clone(o.Exclude), Transformed: o.Transform != nil,
-		Sections: slices.Clone(o.Sections)}
+		Sections: slices.Clone(o.Sections), Versions: o.Versions}
 	if len(s.Indices) == 0 {
 		s.Indices = []string{"*"}
 	}

@@ -149,6 +149,7 @@ var buffers = sync.Pool{New: func() any { return &encoder{} }}
 // encoder turns documents into the bytes of one segment.
 type encoder struct {
 	buf  [2][]byte // documents, ids
+	sum  []byte    // what the digest of a document with a version is made of
 	last int64     // sequence number that the next delta counts from
 }
 
@@ -223,7 +224,14 @@ func (e *encoder) add(d *Document, seg *storedSegment) error {
 		return err
 	}
 	e.buf[docsFile] = b
-	seg.Digest.Add(b[start:])
+	digested := b[start:]
+	if d.Versioned {
+		if e.sum, err = d.AppendDigested(e.sum[:0]); err != nil {
+			return err
+		}
+		digested = e.sum
+	}
+	seg.Digest.Add(digested)
 	seg.Docs++
 	seg.Bytes += int64(len(b) - start)
 	delta := int64(0)
@@ -238,9 +246,13 @@ func (e *encoder) add(d *Document, seg *storedSegment) error {
 	ids = strconv.AppendInt(ids, delta, 10)
 	ids = append(ids, ',')
 	ids = layout.AppendString(ids, d.ID)
-	if d.Routing != "" {
+	if d.Routing != "" || d.Versioned {
 		ids = append(ids, ',')
 		ids = layout.AppendString(ids, d.Routing)
+	}
+	if d.Versioned {
+		ids = append(ids, ',')
+		ids = strconv.AppendInt(ids, d.Version, 10)
 	}
 	ids = append(ids, ']', '\n')
 	seg.IDsBytes += int64(len(ids) - start)
@@ -263,7 +275,7 @@ func (j *job) transform(d *Document) (keep bool, err error) {
 		return false, fmt.Errorf("transform document %q: the result has no id or no JSON object as its source, or is a deletion", before.ID)
 	}
 	// Where the document stands is not for the function to say.
-	d.Index, d.SeqNo = before.Index, before.SeqNo
+	d.Index, d.SeqNo, d.Versioned, d.Version = before.Index, before.SeqNo, before.Versioned, before.Version
 	return true, nil
 }
 

@@ -46,7 +46,11 @@
 //	{"index":{"_id":"7","routing":"a"}}
 //	{"user":"kim","n":9007199254740993}
 //
-// The action has "routing" only where the document has one. The source is the exact bytes that the server holds,
+// The action has "routing" only where the document has one. In a backup that was asked for versions it also has
+// "version" and "version_type", which is always external_gte: {"index":{"_id":"7","version":3,"version_type":"external_gte"}}. A
+// delete line has them too then, with the version of the document that it removes, so that whatever follows is not older.
+//
+// The The source is the exact bytes that the server holds,
 // except that one with a raw newline in it is compacted ([AppendCompact]), since a line cannot hold it. Documents are in the order of
 // their sequence numbers, where the index has them. A pair {"delete":{...}} {"delete":{...}} may stand instead of a
 // document and removes what came before under the same id and routing; deletes always stand in pairs of lines, so that
@@ -61,12 +65,14 @@
 // ascend, and each is one or several whole blobs in a repository, both in the documents file and in the ids file.
 // The sidecar names each segment's range, count, sum of sequence numbers, digest and length in bytes.
 //
-// A line of the ids file is a JSON array: [delta,"id"] or [delta,"id","routing"]. The first delta of a segment counts from
+// A line of the ids file is a JSON array: [delta,"id"] or [delta,"id","routing"], and with versions
+// [delta,"id","routing",version], where the routing may be empty. The first delta of a segment counts from
 // the segment's beginning, every other from the document before.
 //
 // # Digest
 //
-// A document's digest is the XXH3-128 hash of its two lines, newlines included, as they stand in the file. The digest of
+// A document's digest is the XXH3-128 hash of its two lines, newlines included, as they stand in the file, but without the version: so
+// backups with and without versions can be compared, and both with a cluster. The digest of
 // a shard, an index or a segment is the sum of its documents' digests modulo 2^128: it does not depend on their order, nor on
 // how many shards they are spread over. It finds accidents, not forgeries: those are what the repository's own
 // SHA-256 and authenticated encryption are for.

@@ -11,6 +11,8 @@ import (
 	"io"
 	"iter"
 	"math/bits"
+	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/zeebo/xxh3"
@@ -24,6 +26,11 @@ type Document struct {
 	SeqNo   int64  // sequence number in its shard, -1 if not known
 	Source  []byte // the _source: one JSON object, the server's bytes
 	Deleted bool   // a delete line: what came before under this id and routing is gone; Source is nil
+
+	// Versioned says that Version, which the server counts up or the document's writer sets, was recorded. Then it stands on the
+	// action line, and a cluster that holds a higher one of the id refuses the document.
+	Versioned bool
+	Version   int64
 }
 
 // AppendLines appends the document's two lines, each with its newline, to dst. A source that holds a newline is
@@ -49,6 +56,14 @@ func (d *Document) AppendLines(dst []byte) ([]byte, error) {
 	return append(dst, '\n'), nil
 }
 
+// AppendDigested appends what a digest is made of: AppendLines without the version, so that backups with and without versions, and
+// what a cluster holds, have equal digests where the documents are equal.
+func (d *Document) AppendDigested(dst []byte) ([]byte, error) {
+	plain := *d
+	plain.Versioned = false
+	return plain.AppendLines(dst)
+}
+
 // AppendAction appends the document's action line, newline included, with the given action, such as "index" or
 // "create". It names no index.
 func (d *Document) AppendAction(dst []byte, action string) []byte {
@@ -60,8 +75,24 @@ func (d *Document) AppendAction(dst []byte, action string) []byte {
 		dst = append(dst, `,"routing":`...)
 		dst = AppendString(dst, d.Routing)
 	}
+	dst = d.AppendVersion(dst)
 	return append(dst, "}}\n"...)
 }
+
+// AppendVersion appends the members of an action line that keep the version, with a comma before them, if there is one.
+func (d *Document) AppendVersion(dst []byte) []byte {
+	if !d.Versioned {
+		return dst
+	}
+	dst = append(dst, versionKey...)
+	dst = strconv.AppendInt(dst, d.Version, 10)
+	return append(dst, versionType...)
+}
+
+const (
+	versionKey  = `,"version":`
+	versionType = `,"version_type":"external_gte"`
+)
 
 // AppendString appends s as a JSON string. It escapes what JSON demands and nothing else, so that equal strings always
 // give equal bytes.
@@ -113,6 +144,8 @@ type action struct {
 type actionMeta struct {
 	ID      *string `json:"_id"`
 	Routing string  `json:"routing"`
+	Version *int64  `json:"version"`
+	Type    string  `json:"version_type"`
 }
 
 // Documents reads a shard file: pairs of lines, as AppendLines writes them. The documents carry the given index name
@@ -198,7 +231,14 @@ func parseAction(line []byte) (Document, error) {
 	if m == nil || m.ID == nil {
 		return Document{}, errors.New("action line: no index, create or delete action with an _id")
 	}
-	return Document{ID: *m.ID, Routing: m.Routing, Deleted: deleted}, nil
+	d := Document{ID: *m.ID, Routing: m.Routing, Deleted: deleted}
+	if m.Version != nil {
+		if !strings.HasPrefix(m.Type, "external") || *m.Version < 0 {
+			return Document{}, fmt.Errorf("action line: version %d of type %q: want one of 0 or more, and external_gte", *m.Version, m.Type)
+		}
+		d.Versioned, d.Version = true, *m.Version
+	}
+	return d, nil
 }
 
 // parsePlainAction is the fast way for what AppendAction wrote, without escapes.
@@ -217,16 +257,25 @@ func parsePlainAction(line []byte) (Document, bool) {
 			return Document{}, false
 		}
 	}
+	d := Document{ID: string(id), Routing: string(routing)}
+	if v, has := bytes.CutPrefix(rest, []byte(versionKey)); has {
+		digits, end, ok := bytes.Cut(v, []byte(versionType))
+		version, err := strconv.ParseInt(string(digits), 10, 64)
+		if !ok || err != nil || version < 0 || len(digits) > 1 && digits[0] == '0' || digits[0] == '+' || digits[0] == '-' {
+			return Document{}, false
+		}
+		d.Versioned, d.Version, rest = true, version, end
+	}
 	if string(rest) != "}}\n" {
 		return Document{}, false
 	}
-	return Document{ID: string(id), Routing: string(routing)}, true
+	return d, true
 }
 
 // Digest is a sum of documents' digests (see the package comment). The zero value is the digest of no documents.
 type Digest struct{ hi, lo uint64 }
 
-// Add adds the document whose two lines, newlines included, are given.
+// Add adds the document whose two lines, newlines included, are given, as AppendDigested makes them.
 func (d *Digest) Add(lines []byte) {
 	h := xxh3.Hash128(lines)
 	d.add(h.Hi, h.Lo)

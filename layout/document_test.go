@@ -27,6 +27,9 @@ func TestAppendLines(t *testing.T) {
 		{Document{ID: `a"\b`, Routing: "é<>&\u2028", Source: []byte(`{}`)}, `{"index":{"_id":"a\"\\b","routing":"é<>&` + "\u2028" + `"}}` + "\n{}\n"},
 		{Document{ID: "\x00\n\t\r\x1f", Source: []byte(`{}`)}, `{"index":{"_id":"\u0000\n\t\r\u001f"}}` + "\n{}\n"},
 		{Document{ID: "p", Source: []byte("{ \"a\":\n 1e2 ,\"s\":\" x\\u00e9 \" }")}, `{"index":{"_id":"p"}}` + "\n" + `{"a":1e2,"s":" x\u00e9 "}` + "\n"},
+		{Document{ID: "v", Versioned: true, Version: 7, Source: []byte(`{}`)}, `{"index":{"_id":"v","version":7,"version_type":"external_gte"}}` + "\n{}\n"},
+		{Document{ID: "v", Routing: "r", Versioned: true, Deleted: true},
+			strings.Repeat(`{"delete":{"_id":"v","routing":"r","version":0,"version_type":"external_gte"}}`+"\n", 2)},
 		{Document{ID: "d", Routing: "r", Deleted: true}, strings.Repeat(`{"delete":{"_id":"d","routing":"r"}}`+"\n", 2)},
 	} {
 		require.Equal(t, c.want, lines(t, c.doc))
@@ -74,6 +77,9 @@ func TestDocumentsReadsWhatAppendLinesWrote(t *testing.T) {
 		{ID: `q"\`, Routing: "emoji 🦊", Source: []byte(`{"s":"\ud800"}`)},
 		{ID: "1", Deleted: true},
 		{ID: "x", Routing: "r", Deleted: true},
+		{ID: "v", Versioned: true, Source: []byte(`{}`)},
+		{ID: `v"`, Routing: "é", Versioned: true, Version: 1<<63 - 1, Source: []byte(`{}`)},
+		{ID: "v", Versioned: true, Version: 12, Deleted: true},
 		{ID: "big", Source: []byte(`{"b":"` + strings.Repeat("y", 3<<20) + `"}`)},
 	}
 	var buf []byte
@@ -113,6 +119,8 @@ func TestDocumentsRefuses(t *testing.T) {
 		"other action":      `{"update":{"_id":"1"}}` + "\n{}\n",
 		"source no object":  `{"index":{"_id":"1"}}` + "\n[]\n",
 		"empty source":      `{"index":{"_id":"1"}}` + "\n\n",
+		"internal version":  `{"index":{"_id":"1","version":3}}` + "\n{}\n",
+		"negative version":  `{"index":{"_id":"1","version":-3,"version_type":"external_gte"}}` + "\n{}\n",
 		"single delete":     `{"delete":{"_id":"1"}}` + "\n" + `{"index":{"_id":"1"}}` + "\n",
 		"delete of another": `{"delete":{"_id":"1"}}` + "\n" + `{"delete":{"_id":"2"}}` + "\n",
 	} {
@@ -200,4 +208,15 @@ func FuzzDocuments(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestDigestIsWithoutVersions(t *testing.T) {
+	d := Document{ID: "a", Routing: "r", Source: []byte(`{"n":1}`)}
+	want, err := d.AppendLines(nil)
+	require.NoError(t, err)
+	d.Versioned, d.Version = true, 5
+	got, err := d.AppendDigested(nil)
+	require.NoError(t, err)
+	require.Equal(t, string(want), string(got))
+	require.True(t, d.Versioned)
 }

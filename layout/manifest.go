@@ -61,6 +61,7 @@ type Selection struct {
 	Transformed bool     `json:"transformed,omitempty"` // the documents passed through a user's function
 	// Sections are those asked for, where they were named. Increments do not ask.
 	Sections []string `json:"sections,omitempty"`
+	Versions bool     `json:"versions,omitempty"` // the documents' versions stand on their action lines
 }
 
 // Index is one index of a Manifest.

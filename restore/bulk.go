@@ -27,7 +27,8 @@ type batch struct {
 type item struct {
 	index, id, routing string
 	start, source, end int // in body: the item, its source (0 for a delete), the byte after it
-	deleted            bool
+	versioned, deleted bool
+	version            int64
 	unsure             bool // an attempt ended so that the server may have written the document
 }
 
@@ -39,7 +40,7 @@ func (b *batch) reset() {
 func (b *batch) bytesOf(it *item) []byte { return b.body[it.start:it.end] }
 
 func (b *batch) document(it *item) Document {
-	d := Document{Index: it.index, ID: it.id, Routing: it.routing, SeqNo: -1, Deleted: it.deleted}
+	d := Document{Index: it.index, ID: it.id, Routing: it.routing, SeqNo: -1, Deleted: it.deleted, Versioned: it.versioned, Version: it.version}
 	if !it.deleted {
 		d.Source = b.body[it.source : it.end-1]
 	}
@@ -72,7 +73,7 @@ func checkDocument(d *Document) error {
 
 // add appends a document, addressed to the given name.
 func (b *batch) add(d *Document, hash uint64, to string) error {
-	it := item{index: d.Index, id: d.ID, routing: d.Routing, deleted: d.Deleted, start: len(b.body)}
+	it := item{index: d.Index, id: d.ID, routing: d.Routing, deleted: d.Deleted, versioned: d.Versioned, version: d.Version, start: len(b.body)}
 	body := b.body
 	if d.Deleted {
 		body = append(body, `{"delete":{"_index":`...)
@@ -86,6 +87,7 @@ func (b *batch) add(d *Document, hash uint64, to string) error {
 		body = append(body, `,"routing":`...)
 		body = layout.AppendString(body, d.Routing)
 	}
+	body = d.AppendVersion(body)
 	body = append(body, "}}\n"...)
 	if !d.Deleted {
 		it.source = len(body)

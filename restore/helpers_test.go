@@ -116,7 +116,8 @@ func (b *backupOf) add(t testing.TB, name, meta string, shards ...[]Document) *b
 			if d.Deleted {
 				delete(live, d.ID+"|"+d.Routing)
 			} else {
-				live[d.ID+"|"+d.Routing] = lines
+				live[d.ID+"|"+d.Routing], err = d.AppendDigested(nil)
+				require.NoError(t, err)
 			}
 		}
 		for _, lines := range live {

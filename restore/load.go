@@ -18,6 +18,9 @@ import (
 // Deleted set remove it; what is done to one id is done in order. It needs memory for about twice Concurrency times
 // BulkBytes, and uses no default pipeline; a final pipeline of an index applies.
 //
+// A document that is Versioned is sent with its version: where the index holds a higher one of the id, the server refuses the
+// document (version_conflict_engine_exception).
+//
 // An error of docs ends the loading. Documents that the server refuses do not: at the end the error is a *LoadError, and
 // everything else is written. Of Options only Concurrency, BulkBytes, Retries, Rejected, Logger and Progress count.
 //

@@ -22,7 +22,7 @@ const (
 	Fail    Conflict = "fail"    // an error, before anything is written (default)
 	Skip    Conflict = "skip"    // leave it as it is
 	Replace Conflict = "replace" // load beside it, then swap
-	Merge   Conflict = "merge"   // load into it; documents of the same id are overwritten
+	Merge   Conflict = "merge"   // load into it; documents of the same id are overwritten, but for those of a higher version: see Load
 )
 
 // UnfinishedPrefix begins the name of an alias that an index carries while it is being restored.

@@ -55,7 +55,7 @@ func shardDocuments(ctx context.Context, src fs.FS, from string, sh *layout.Shar
 				}
 				dead[docKey(&d)] = ordinal
 			} else if err == nil {
-				lines, err = d.AppendLines(lines[:0])
+				lines, err = d.AppendDigested(lines[:0])
 				sum.Add(lines)
 				docs++
 			}
@@ -94,7 +94,7 @@ func liveDigest(ctx context.Context, src fs.FS, index string, shard int, dead ma
 		}
 		last, removed := dead[docKey(&d)]
 		if !d.Deleted && (!removed || last < ordinal) {
-			if lines, err = d.AppendLines(lines[:0]); err != nil {
+			if lines, err = d.AppendDigested(lines[:0]); err != nil {
 				return 0, sum, err
 			}
 			sum.Add(lines)

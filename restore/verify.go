@@ -20,7 +20,7 @@ const maxExamples = 100
 // mappings and aliases as JSON, settings that no two indices share (see the package comment) left out; data streams with their
 // indices, aliases, lifecycle and options; and the objects of the sections that a restore would write. Documents are compared by
 // count and digest first; where these differ, by id, in passes of at most two million documents held in memory by their hashes.
-// It refreshes the indices and changes nothing else. A difference is no error.
+// Versions are not compared. It refreshes the indices and changes nothing else. A difference is no error.
 func Verify(ctx context.Context, src fs.FS, es elastictransport.Interface, o *Options) (*Diff, error) {
 	opts := o.withDefaults()
 	v := &verifier{src: src, o: opts, c: elastic.New(es, opts.elastic(opts.Retries)), diff: &Diff{}}
@@ -112,7 +112,7 @@ func (v *verifier) index(ctx context.Context, ch choice) (*IndexDiff, error) {
 	var lines []byte
 	for d, err := range v.live(ctx, ch.to) {
 		if err == nil {
-			lines, err = d.AppendLines(lines[:0])
+			lines, err = d.AppendDigested(lines[:0])
 		}
 		if err != nil {
 			return nil, err
@@ -184,7 +184,7 @@ func (v *verifier) pass(ctx context.Context, ch choice, x *IndexDiff, mine func(
 			delete(left, k)
 			continue
 		}
-		if lines, err = d.AppendLines(lines[:0]); err != nil {
+		if lines, err = d.AppendDigested(lines[:0]); err != nil {
 			return err
 		}
 		left[k] = xxh3.Hash(lines)
@@ -204,7 +204,7 @@ func (v *verifier) pass(ctx context.Context, ch choice, x *IndexDiff, mine func(
 			continue
 		}
 		delete(left, k)
-		if lines, err = d.AppendLines(lines[:0]); err != nil {
+		if lines, err = d.AppendDigested(lines[:0]); err != nil {
 			return err
 		}
 		if xxh3.Hash(lines) != want {

@@ -87,6 +87,7 @@ With --quiet and without --json it prints the snapshot's id alone.`,
 	f.StringVar(&o.Host, "host", "", "`HOST` of the snapshot (default: this one's name)")
 	f.BoolVar(&o.Full, "full", false, "read everything again, reuse nothing")
 	f.BoolVar(&o.AllowOmissions, "allow-omissions", false, "name what cannot be backed up whole, and go on")
+	f.BoolVar(&o.Versions, "versions", false, "keep the documents' versions, so that a restore gives them back")
 	f.IntVar(&o.Concurrency, "concurrency", 0, "search requests at once, a `NUMBER` (default 4)")
 	return cmd
 }

@@ -338,6 +338,9 @@ func (s *scanner) hit(h *Hit, bySeqNo bool) error {
 		case "_id":
 			hasID = true
 			return s.text(&h.Document.ID)
+		case "_version":
+			h.Document.Versioned = true
+			return s.decode(&h.Document.Version)
 		case "_primary_term":
 			return s.decode(&h.PrimaryTerm)
 		case "_routing":

@@ -62,6 +62,9 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 	} else {
 		body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
 	}
+	if s.versions {
+		body["version"] = true
+	}
 	if s.Index.vectors {
 		body["_source"] = map[string]bool{"exclude_vectors": false}
 	}
@@ -92,6 +95,9 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 			h := &p.hits[i]
 			if h.Document.Source == nil {
 				return fmt.Errorf("document %q has no _source", h.Document.ID)
+			}
+			if s.versions && !h.Document.Versioned {
+				return fmt.Errorf("document %q has no _version", h.Document.ID)
 			}
 			sum += h.Document.SeqNo
 		}

@@ -18,6 +18,7 @@ type ReadOptions struct {
 	Concurrency int           // search requests at once over all shards; default 4
 	KeepAlive   time.Duration // of a point in time between two requests; default 5 min
 	SealTimeout time.Duration // how long to wait for a checkpoint; default 10 s
+	Versions    bool          // ask for the documents' versions
 }
 
 func (o *ReadOptions) defaults() {
@@ -47,6 +48,8 @@ type Shard struct {
 	// perDoc is the size of a document in answers, in bytes: an estimate, 0 if nothing is known.
 	perDoc atomic.Int64
 	noSeq  bool // the shard cannot be read by sequence number
+	// versions: searches ask for the documents' versions.
+	versions bool
 }
 
 // Range is a half-open range of sequence numbers with what the server counted in it.
@@ -63,7 +66,7 @@ func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOpt
 	if err != nil {
 		return nil, err
 	}
-	s := &Shard{Index: ix, AsOf: before.asOf, Stale: before.stale, c: c, expect: -1}
+	s := &Shard{Index: ix, AsOf: before.asOf, Stale: before.stale, c: c, expect: -1, versions: o.Versions}
 	s.Info = layout.Shard{Number: number, GlobalCheckpoint: -1, MaxSeqNo: -1, Reason: before.unsealed}
 	state, ok := before.states[number]
 	if before.states != nil && !ok {
