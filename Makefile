@@ -4,6 +4,7 @@ SHELL := /bin/bash
 
 GOLANGCI := v2.15.0
 GOVULNCHECK := v1.9.0
+CONTROLLERGEN := v0.23.0
 RUSTIC := ^0.11
 
 # How long make fuzz searches with each target; 500x is as many calls.
@@ -16,9 +17,9 @@ TESTED := $(filter-out ./internal/e2e,$(MODULES))
 # each runs a command in every module of a list, and stops at the first that fails.
 each = @for m in $(1); do echo "==> $$m: $(2)"; (cd $$m && $(2)) || exit 1; done
 
-.PHONY: check fmt vet tidy lint vuln test fuzz fuzz-briefly e2e interop-rustic bench bench-repository
+.PHONY: check fmt vet tidy generate generated lint vuln test fuzz fuzz-briefly e2e interop-rustic bench bench-repository
 
-check: fmt tidy vet lint vuln test fuzz-briefly e2e
+check: fmt tidy vet generated lint vuln test fuzz-briefly e2e
 
 fmt:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:" $$out; exit 1; fi
@@ -28,6 +29,17 @@ tidy:
 
 vet:
 	$(call each,$(MODULES),go vet ./...)
+
+# What controller-gen makes of the types: copies, and CustomResourceDefinitions.
+generate: $(BIN)/controller-gen-$(CONTROLLERGEN)
+	$< object paths=./task
+	@rm -f task/crds/*.yaml
+	$< crd:maxDescLen=0 paths=./task paths=./storage paths=./appbinding output:crd:dir=task/crds
+
+# Is what is committed what the types say?
+generated: generate
+	@git diff --exit-code --stat -- task && out=$$(git status --porcelain -- task/crds) && [ -z "$$out" ] || \
+		{ echo "generated files are not those of the types: make generate, and commit"; exit 1; }
 
 lint: $(BIN)/golangci-lint-$(GOLANGCI)
 	$(call each,$(MODULES),$(BIN)/golangci-lint-$(GOLANGCI) run --config $(CURDIR)/.golangci.yml ./...)
@@ -80,6 +92,11 @@ $(BIN)/golangci-lint-$(GOLANGCI):
 	@mkdir -p $(BIN)/tmp
 	GOWORK=off GOBIN=$(BIN)/tmp go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)
 	@mv $(BIN)/tmp/golangci-lint $@
+
+$(BIN)/controller-gen-$(CONTROLLERGEN):
+	@mkdir -p $(BIN)/tmp
+	GOWORK=off GOBIN=$(BIN)/tmp go install sigs.k8s.io/controller-tools/cmd/controller-gen@$(CONTROLLERGEN)
+	@mv $(BIN)/tmp/controller-gen $@
 
 $(BIN)/govulncheck-$(GOVULNCHECK):
 	@mkdir -p $(BIN)/tmp

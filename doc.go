@@ -11,6 +11,8 @@
 //   - [github.com/escrow-backup/escrow/repository/backend] is the seam to storage, with a driver a package below it. Package
 //     backendtest is the suite that every driver passes, package wrap has retries, limits, timeouts and observation for all of them.
 //   - [github.com/escrow-backup/escrow/appbinding] makes clients from AppBinding objects and secrets.
+//   - [github.com/escrow-backup/escrow/task] has the objects that say what is backed up when: Function, Task, BackupConfiguration, sessions and
+//     the like, as Stash has them.
 //   - [github.com/escrow-backup/escrow/estest] is an in-memory Elasticsearch for unit tests.
 //
 // # Words

@@ -6,4 +6,7 @@
 // into a client of go-elasticsearch. Programs that have an address and a password use [Config.Connect].
 //
 // Certificates are always verified unless the object says insecureSkipTLSVerify. Secrets appear in no error and no log.
+//
+// +groupName=appcatalog.appscode.com
+// +versionName=v1alpha1
 package appbinding

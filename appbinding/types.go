@@ -10,6 +10,12 @@ import (
 )
 
 // AppBinding describes an application and how to connect to it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:path=appbindings,singular=appbinding,categories={catalog,appscode,all}
+// +kubebuilder:printcolumn:name="Type",type=string,JSONPath=`.spec.type`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.spec.version`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AppBinding struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -18,6 +24,8 @@ type AppBinding struct {
 }
 
 // AppBindingList is a list of AppBindings, as the API server returns it.
+//
+// +kubebuilder:object:root=true
 type AppBindingList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
@@ -42,6 +50,8 @@ type AppBindingSpec struct {
 	// SecretTransforms are applied to the content of Secret, in order.
 	SecretTransforms []SecretTransform `json:"secretTransforms,omitempty"`
 	// Parameters are for the program that uses the AppBinding; they are kept as they are.
+	//
+	// +kubebuilder:pruning:PreserveUnknownFields
 	Parameters *runtime.RawExtension `json:"parameters,omitempty"`
 	// TLSSecret holds "ca.crt", and "tls.crt" with "tls.key" for a client certificate; each is optional.
 	TLSSecret *SecretReference `json:"tlsSecret,omitempty"`

@@ -8,4 +8,7 @@
 //
 // The object is declarative: it lives here, apart from package repository, so that programs which open a repository by its URL
 // need nothing of Kubernetes.
+//
+// +groupName=stash.appscode.com
+// +versionName=v1alpha1
 package storage

@@ -6,6 +6,15 @@ import (
 )
 
 // Repository names a place for backups.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=repositories,singular=repository,shortName=repo,categories={stash,appscode,all}
+// +kubebuilder:printcolumn:name="Integrity",type=boolean,JSONPath=`.status.integrity`
+// +kubebuilder:printcolumn:name="Size",type=string,JSONPath=`.status.totalSize`
+// +kubebuilder:printcolumn:name="Snapshot-Count",type=integer,JSONPath=`.status.snapshotCount`
+// +kubebuilder:printcolumn:name="Last-Successful-Backup",type=date,JSONPath=`.status.lastBackupTime`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Repository struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -15,6 +24,8 @@ type Repository struct {
 }
 
 // RepositoryList is a list of Repositories, as the API server returns it.
+//
+// +kubebuilder:object:root=true
 type RepositoryList struct {
 	metav1.TypeMeta `json:",inline"`
 	metav1.ListMeta `json:"metadata,omitempty"`
@@ -122,6 +133,8 @@ type AllowedNamespaces struct {
 }
 
 // FromNamespaces is a way to choose namespaces.
+//
+// +kubebuilder:validation:Enum=All;Selector;Same
 type FromNamespaces string
 
 // The ways to choose namespaces.

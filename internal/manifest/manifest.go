@@ -36,7 +36,7 @@ func Parse(data []byte, kind schema.GroupVersionKind, b, another Object) error {
 	if err := json.Unmarshal(doc, b); err != nil {
 		var typeErr *json.UnmarshalTypeError
 		if errors.As(err, &typeErr) {
-			return fmt.Errorf("%s: %s: is a %s, wants %v", noun, typeErr.Field, strings.Fields(typeErr.Value)[0], typeErr.Type)
+			return fmt.Errorf("%s: %s: is a %s, wants %v", noun, fieldPath(typeErr.Field), strings.Fields(typeErr.Value)[0], typeErr.Type)
 		}
 		return errors.New(noun + ": a field has a value of the wrong form")
 	}
@@ -54,6 +54,17 @@ func Parse(data []byte, kind schema.GroupVersionKind, b, another Object) error {
 		return runtime.NewStrictDecodingError([]error{fmt.Errorf("parse %v: %w", b, err)})
 	}
 	return nil
+}
+
+// fieldPath takes the names of embedded structs, which only Go has, out of a path.
+func fieldPath(path string) string {
+	var fields []string
+	for f := range strings.SplitSeq(path, ".") {
+		if f != "" && (f[0] < 'A' || f[0] > 'Z') {
+			fields = append(fields, f)
+		}
+	}
+	return strings.Join(fields, ".")
 }
 
 // position keeps what is safe of a YAML error: the line. The rest may quote a value.
