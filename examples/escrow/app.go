@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/escrow-backup/escrow/repository"
 )
@@ -39,17 +41,19 @@ type app struct {
 	stderr io.Writer
 	out    *output
 
-	repoURL, passwordFile string
-	cacheDir              string
-	compression           repository.Compression
-	noLock                bool
-	lockTimeout           time.Duration
-	quiet                 bool
+	place        place
+	passwordFile string
+	cacheDir     string
+	compression  repository.Compression
+	noLock       bool
+	lockTimeout  time.Duration
+	quiet        bool
+	warning      *sync.Mutex // held while a warning is printed
 }
 
 // run is the whole program: it never exits and touches nothing global, so that tests call it.
 func run(ctx context.Context, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{env: env, stdin: stdin, stderr: stderr, out: &output{w: stdout}}
+	a := &app{env: env, stdin: stdin, stderr: stderr, out: &output{w: stdout}, warning: new(sync.Mutex)}
 	root := a.root()
 	root.SetArgs(append([]string{}, args...))
 	root.SetIn(stdin)
@@ -107,11 +111,9 @@ With --json every line of standard output is an object with "message_type"; each
 		RunE:               func(*cobra.Command, []string) error { return usagef("no command given") },
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&a.repoURL, "repo", a.env("RESTIC_REPOSITORY"),
-		"`URL` of the repository: local:/path, a plain path, or mem: (default $RESTIC_REPOSITORY)")
-	root.PersistentFlags().Lookup("repo").DefValue = "" // the environment's value may hold what a help text must not
+	a.place.flags(f, a.env)
 	f.StringVar(&a.passwordFile, "password-file", "",
-		"`FILE` with the repository's password, - for standard input (default: the password is $RESTIC_PASSWORD)")
+		"`FILE` with the repository's password, - for standard input (default: $RESTIC_PASSWORD, or what the Repository's secret says)")
 	f.StringVar(&a.cacheDir, "cache-dir", "", "`DIRECTORY` for copies of what is read of the repository by every command (default: none)")
 	f.Var(&parsed{kind: "level", value: a.compression.String(), set: func(s string) (err error) {
 		a.compression, err = repository.ParseCompression(s)
@@ -119,6 +121,12 @@ With --json every line of standard output is an object with "message_type"; each
 	}}, "compression", "how hard to compress what is stored: `LEVEL` fastest, default, better, max or off")
 	f.BoolVar(&a.noLock, "no-lock", false, "do not lock the repository: for reading one that cannot be written")
 	f.DurationVar(&a.lockTimeout, "lock-timeout", 0, "how long to wait for another program's lock")
+	root.SetGlobalNormalizationFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "retry-lock" { // restic's name
+			name = "lock-timeout"
+		}
+		return pflag.NormalizedName(name)
+	})
 	f.BoolVar(&a.out.json, "json", false, "print one JSON object per line")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress, and only the essence of the result")
 	root.AddCommand(a.initCommand(), a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.snapshotsCommand(),

@@ -11,15 +11,14 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/escrow-backup/escrow/appbinding"
-	"github.com/escrow-backup/escrow/secret"
 )
 
 // cluster is how to reach an Elasticsearch.
 type cluster struct {
-	url, caCert         string
-	insecure            bool
-	retries             int
-	appBinding, secrets string
+	url, caCert string
+	insecure    bool
+	retries     int
+	appBinding  string
 }
 
 func (c *cluster) flags(f *pflag.FlagSet) {
@@ -28,7 +27,6 @@ func (c *cluster) flags(f *pflag.FlagSet) {
 	f.BoolVar(&c.insecure, "insecure-skip-tls-verify", false, "do not verify the server's certificate")
 	f.IntVar(&c.retries, "retries", 6, "how often a request that failed is sent again, a `NUMBER`")
 	f.StringVar(&c.appBinding, "appbinding", "", "`FILE` with an AppBinding (YAML or JSON), instead of --es")
-	f.StringVar(&c.secrets, "secrets", "", "`DIR` with the secrets that the AppBinding names, a folder each")
 }
 
 // check says what is wrong with the flags. It never quotes the URL: a password may stand in it.
@@ -38,8 +36,6 @@ func (c *cluster) check() error {
 		return usagef("no Elasticsearch: give --es or --appbinding")
 	case c.url != "" && c.appBinding != "":
 		return usagef("--es and --appbinding: give one, not both")
-	case c.appBinding == "" && c.secrets != "":
-		return usagef("--secrets: goes with --appbinding only")
 	case c.appBinding != "" && (c.caCert != "" || c.insecure):
 		return usagef("--ca-cert and --insecure-skip-tls-verify: go with --es only, the AppBinding says it")
 	case c.appBinding != "":
@@ -63,6 +59,9 @@ func (c *cluster) tries() int {
 func (a *app) connect(ctx context.Context, c *cluster) (*elasticsearch.Client, error) {
 	if err := c.check(); err != nil {
 		return nil, err
+	}
+	if a.place.secrets != "" && a.place.object == "" && c.appBinding == "" {
+		return nil, usagef("--secrets: goes with --appbinding or --repository only")
 	}
 	if c.appBinding != "" {
 		return a.connectBinding(ctx, c)
@@ -93,9 +92,5 @@ func (a *app) connectBinding(ctx context.Context, c *cluster) (*elasticsearch.Cl
 	if err != nil && !a.quiet { // a field of a newer version than this one's
 		a.out.textf("warning: %s: %s\n", c.appBinding, oneLine(err))
 	}
-	var secrets secret.Source
-	if c.secrets != "" {
-		secrets = secret.Dir(c.secrets)
-	}
-	return binding.Connect(ctx, secrets, nil)
+	return binding.Connect(ctx, a.place.source(), nil)
 }

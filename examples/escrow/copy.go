@@ -46,7 +46,7 @@ JSON: one {"message_type":"snapshot","action":"copied" or "skipped","snapshot_id
 				return usagef("copy from where? give --from-repo and --from-password-file")
 			}
 			source := *a
-			source.repoURL, source.passwordFile = from, fromPassword
+			source.place.url, source.place.object, source.passwordFile = from, "", fromPassword
 			return source.withRepo(ctx, func(src *repository.Repo) error {
 				if create {
 					if err := a.initLike(ctx, src); err != nil {
@@ -70,7 +70,7 @@ func (a *app) initLike(ctx context.Context, src *repository.Repo) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("repository %s: %w", a.repoURL, err)
+			return fmt.Errorf("repository %s: %w", &a.place, err)
 		}
 		return repo.Close()
 	})

@@ -13,8 +13,22 @@
 //
 // # Repositories
 //
-// --repo takes "local:/path", a plain path, or "mem:". The last is a repository in memory that is made when the program
-// starts and is gone when it ends: "escrow backup --repo mem:" shows how long a backup takes and how large it is.
+// --repo takes what restic takes, with credentials from the same environment variables; the packages of the drivers list all of
+// them.
+//
+//	/srv/backups, local:/srv/backups
+//	s3:https://host:port/bucket/prefix   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, or the machine's identity
+//	b2:bucket:prefix                     B2_ACCOUNT_ID, B2_ACCOUNT_KEY
+//	rest:https://host:port/path/         RESTIC_REST_USERNAME, RESTIC_REST_PASSWORD
+//	sftp:user@host:/path                 SSH_PRIVATE_KEY_FILE, SSH_KNOWN_HOSTS_FILE; or the agent and ~/.ssh
+//	mem:
+//
+// The last is a repository in memory that is made when the program starts and is gone when it ends: "escrow backup --repo mem:"
+// shows how long a backup takes and how large it is. With --repository FILE, the place is what a Repository object
+// (stash.appscode.com/v1alpha1) says, and credentials and password are in the secret that it names, a folder below --secrets.
+//
+// Calls to the storage that fail for reasons that may pass are made again; a warning on standard error tells of each, unless
+// --quiet. --limit-upload, --limit-download, --connections and --stuck-request-timeout hold for every kind of storage.
 //
 // # Exit codes
 //
@@ -23,7 +37,7 @@
 //	2  wrong usage
 //	3  done, but something was omitted; it is named in the output
 //
-// A failure prints exactly one line on standard error: "escrow: operation subject: cause".
+// A failure prints exactly one line on standard error: "escrow: operation subject: cause". Warnings may come before it.
 //
 // # JSON
 //

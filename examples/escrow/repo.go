@@ -14,8 +14,6 @@ import (
 
 	"github.com/escrow-backup/escrow/repository"
 	"github.com/escrow-backup/escrow/repository/backend"
-	"github.com/escrow-backup/escrow/repository/backend/local"
-	"github.com/escrow-backup/escrow/repository/backend/mem"
 )
 
 // password is read as restic reads it: white space around a file's content does not belong to it.
@@ -49,21 +47,9 @@ func (a *app) password() (repository.Password, error) {
 	return repository.Password(pw), nil
 }
 
-func (a *app) inMemory() bool { return strings.HasPrefix(a.repoURL, "mem:") }
-
-// withBackend opens what --repo names, and closes it after fn.
+// withBackend opens what --repo or --repository names, and closes it after fn.
 func (a *app) withBackend(ctx context.Context, fn func(backend.Backend, repository.Password) error) (err error) {
-	if a.repoURL == "" {
-		return usagef("no repository: give --repo or set RESTIC_REPOSITORY")
-	}
-	pw, err := a.password()
-	if err != nil {
-		return err
-	}
-	var mux backend.Mux
-	mux.Handle("local", local.Opener)
-	mux.Handle("mem", mem.NewOpener())
-	b, err := mux.Open(ctx, a.repoURL, nil)
+	b, pw, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -86,14 +72,14 @@ func closed(err, closing error) error {
 // withRepo opens the repository, and closes it after fn, which removes its lock, however fn ends.
 func (a *app) withRepo(ctx context.Context, fn func(*repository.Repo) error) error {
 	return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) (err error) {
-		o := &repository.Options{NoLock: a.noLock, LockTimeout: a.lockTimeout, Cache: a.cacheDir, Compression: a.compression}
+		o := &repository.Options{NoLock: a.noLock, LockTimeout: a.lockTimeout, Cache: a.cacheDir, Compression: a.compression, Concurrency: a.place.connections}
 		open := repository.Open
-		if a.inMemory() {
+		if a.place.inMemory() {
 			open = repository.Init // nothing can be there yet
 		}
 		repo, err := open(ctx, b, pw, o)
 		if err != nil {
-			return fmt.Errorf("repository %s: %w", a.repoURL, err)
+			return fmt.Errorf("repository %s: %w", &a.place, err)
 		}
 		defer func() { err = closed(err, repo.Close()) }()
 		return fn(repo)
@@ -141,11 +127,11 @@ JSON: {"message_type":"initialized","id":...,"repository":...}`,
 			return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) error {
 				repo, err := repository.Init(ctx, b, pw, &o)
 				if err != nil {
-					return fmt.Errorf("repository %s: %w", a.repoURL, err)
+					return fmt.Errorf("repository %s: %w", &a.place, err)
 				}
-				a.out.object(initialized{"initialized", repo.ID(), a.repoURL})
+				a.out.object(initialized{"initialized", repo.ID(), a.place.String()})
 				if !a.quiet {
-					a.out.textf("created repository %.8s at %s\n", repo.ID(), a.repoURL)
+					a.out.textf("created repository %.8s at %s\n", repo.ID(), &a.place)
 				}
 				return repo.Close()
 			})

@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/s3"
@@ -190,8 +191,22 @@ func refusal(resp *http.Response, body []byte, redact *strings.Replacer) error {
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
 		return fmt.Errorf("%s: %w", text, fs.ErrPermission)
 	}
+	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= http.StatusInternalServerError {
+		return &busyError{text, web.RetryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	}
 	return errors.New(text)
 }
+
+// busyError is a refusal that may pass.
+type busyError struct {
+	text string
+	wait time.Duration
+}
+
+func (e *busyError) Error() string { return e.text }
+
+// RetryAfter returns how long the server wants to be left alone, or 0 if it does not say.
+func (e *busyError) RetryAfter() time.Duration { return e.wait }
 
 // checkURL returns an error unless the S3-compatible API is reached as safely as the other.
 func checkURL(endpoint, api string) error {

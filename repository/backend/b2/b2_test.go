@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -110,6 +111,7 @@ func TestMasterKey(t *testing.T) {
 func TestAnswersThatAreNone(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
 		"503 Service Unavailable": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Retry-After", "7")
 			http.Error(w, "busy, "+key, http.StatusServiceUnavailable)
 		},
 		"not one of B2": func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>log in</html>") },
@@ -128,6 +130,12 @@ func TestAnswersThatAreNone(t *testing.T) {
 			require.ErrorContains(t, err, name)
 			require.NotErrorIs(t, err, fs.ErrPermission)
 			require.NotContains(t, err.Error(), key)
+			var asks interface{ RetryAfter() time.Duration }
+			if busy := errors.As(err, &asks); busy {
+				require.Equal(t, 7*time.Second, asks.RetryAfter())
+			} else {
+				require.NotContains(t, name, "503")
+			}
 		})
 	}
 }

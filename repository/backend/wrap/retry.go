@@ -50,7 +50,9 @@ type Retrying struct {
 //   - A Remove that finds nothing after a try that failed is done.
 //   - A reader of Load that breaks goes on at the byte where it broke.
 //   - A List that breaks begins anew, and yields what it has not yielded before.
-func Retry(b backend.Backend, o *RetryOptions) backend.Backend {
+func Retry(b backend.Backend, o *RetryOptions) backend.Backend { return newRetrier(b, o) }
+
+func newRetrier(b backend.Backend, o *RetryOptions) *retrier {
 	r := &retrier{through: through{b}}
 	if o != nil {
 		r.o = *o
@@ -108,7 +110,10 @@ func (p *pace) next(ctx context.Context, err error) error {
 		wait = max(wait, asks.RetryAfter())
 	}
 	if p.failed >= p.r.o.Tries || now.Add(wait).Sub(p.since) > p.r.o.Limit {
-		return fail(p.op, p.h, fmt.Errorf("given up after %d tries: %w", p.failed, cause(err)))
+		if p.failed == 1 {
+			return err
+		}
+		return p.fail(fmt.Errorf("given up after %d tries: %w", p.failed, cause(err)))
 	}
 	if p.r.o.Notify != nil {
 		p.r.o.Notify(Retrying{Op: p.op, Handle: p.h, Err: err, Try: p.failed, Wait: wait})
@@ -128,7 +133,14 @@ func (p *pace) ended(ctx context.Context, err error) error {
 	if errors.Is(err, context.Cause(ctx)) {
 		return err
 	}
-	return fail(p.op, p.h, fmt.Errorf("%w, after: %w", context.Cause(ctx), cause(err)))
+	return p.fail(fmt.Errorf("%w, after: %w", context.Cause(ctx), cause(err)))
+}
+
+func (p *pace) fail(err error) error {
+	if p.h.Type == 0 && p.op == "open" {
+		return err // what opens says itself what it is
+	}
+	return fail(p.op, p.h, err)
 }
 
 // wait is between half of the interval and all of it, so that those who failed together do not come again together.

@@ -269,3 +269,29 @@ func loads(f *backendtest.Faults) (n int) {
 	}
 	return n
 }
+
+func TestRetryOpener(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []wrap.Retrying
+		o := &wrap.RetryOptions{Tries: 3, Notify: func(r wrap.Retrying) { told = append(told, r) }}
+		fails, last := 2, error(slow{})
+		open := wrap.RetryOpener(func(_ context.Context, location string, _ *backend.Settings) (backend.Backend, error) {
+			if fails--; fails >= 0 {
+				return nil, fmt.Errorf("open %s: %w", location, last)
+			}
+			return mem.New(), nil
+		}, o)
+		b, err := open(t.Context(), "there", nil)
+		require.NoError(t, err)
+		require.NoError(t, b.Close())
+		require.Len(t, told, 2)
+		require.Equal(t, "open", told[0].Op)
+		fails = 5
+		_, err = open(t.Context(), "there", nil)
+		require.EqualError(t, err, "given up after 3 tries: open there: slow down")
+		fails, last, told = 5, errBoom, nil
+		_, err = open(t.Context(), "there", nil)
+		require.ErrorIs(t, err, errBoom)
+		require.Empty(t, told, "it may be the URL")
+	})
+}
