@@ -103,11 +103,15 @@ func TestB2RemoveFreesTheSpace(t *testing.T) {
 	require.Empty(t, s3Versions(t, c, ""))
 }
 
-// restic of this version has no setting for another endpoint of B2, so it judges a copy of the objects.
 func TestB2Restic(t *testing.T) {
 	s := startB2(t)
+	resticJudgesCopy(t, s.open(t, "ours"), s.open(t, "theirs"))
+}
 
-	ours := s.open(t, "ours")
+// resticJudgesCopy has restic check and read a copy of a repository that we make in ours, and has us read a copy in theirs of one
+// that restic made. restic of this version has no setting for another endpoint of B2, Azure or Google.
+func resticJudgesCopy(t *testing.T, ours, theirs backend.Backend) {
+	t.Helper()
 	want := ourFiles()
 	snapshot := repositorytest.Write(t, repositorytest.Init(t, ours), want)
 	dir := t.TempDir()
@@ -125,7 +129,6 @@ func TestB2Restic(t *testing.T) {
 	cmd.Stdin = bytes.NewReader([]byte(want["ours/large"]))
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
-	theirs := s.open(t, "theirs")
 	copyFiles(t, theirs, openLocal(t, dir))
 	r := repositorytest.Reopen(t, theirs)
 	latest, err := r.Snapshot(t.Context(), "latest")

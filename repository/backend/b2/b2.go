@@ -19,11 +19,11 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 	"time"
 
 	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/internal/place"
 	"github.com/escrow-backup/escrow/repository/backend/s3"
 	"github.com/escrow-backup/escrow/repository/backend/web"
 )
@@ -88,7 +88,7 @@ func open(ctx context.Context, c Config) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("authorize: %w", err)
 	}
-	prefix := strings.TrimPrefix(path.Clean("/"+c.Prefix), "/")
+	prefix := place.Clean(c.Prefix)
 	if err := a.allows(id, c.Bucket, prefix); err != nil {
 		return nil, err
 	}

@@ -43,11 +43,11 @@ func (b *Backend) authenticate(s *backend.Settings) error {
 
 // ambient asks the places where a pod or a machine finds its identity. minio-go calls it from one goroutine at a time.
 type ambient struct {
-	places []place
+	places []source
 	found  credentials.Provider // the place that gave credentials last
 }
 
-type place struct {
+type source struct {
 	name string
 	credentials.Provider
 }
@@ -77,7 +77,7 @@ func newAmbient(s *backend.Settings, region string) *ambient {
 			DisableKeepAlives: true,
 		}}
 	}
-	return &ambient{places: []place{
+	return &ambient{places: []source{
 		{"the shared credentials file", &credentials.FileAWSCredentials{
 			Filename: value("AWS_SHARED_CREDENTIALS_FILE"), Profile: value("AWS_PROFILE"),
 		}},

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -114,16 +113,16 @@ func (b *Backend) explain(ctx context.Context, x *exchange, err error) error {
 		if x.err != nil {
 			err = x.err // minio-go may have put a text in its place
 		}
-		return &answerError{cause: web.WithoutURL(err), status: x.status, header: x.header, text: b.redact.Replace(web.WithoutURL(err).Error())}
+		return &web.AnswerError{Cause: web.WithoutURL(err), Status: x.status, Header: x.header, Text: b.redact.Replace(web.WithoutURL(err).Error())}
 	}
-	e := &answerError{code: resp.Code, status: x.status, header: x.header, cause: sentinel(resp.Code, x.status)}
+	e := &web.AnswerError{Code: resp.Code, Status: x.status, Header: x.header, Cause: sentinel(resp.Code, x.status)}
 	if resp.Code == "InvalidRequest" && strings.Contains(resp.Message, "WORM protected") {
-		e.cause = fs.ErrPermission // MinIO's word for a version that Object Lock retains
+		e.Cause = fs.ErrPermission // MinIO's word for a version that Object Lock retains
 	}
 	if b.ambient && (resp.Code == "ExpiredToken" || resp.Code == "ExpiredTokenException") {
 		// Sooner than was said. The next call gets new ones, so this is no lack of permission.
 		b.creds.Expire()
-		e.cause = nil
+		e.Cause = nil
 	}
 	text := resp.Error()
 	switch {
@@ -141,39 +140,8 @@ func (b *Backend) explain(ctx context.Context, x *exchange, err error) error {
 	if resp.Region != "" && resp.Region != b.region && (x.status == http.StatusBadRequest || x.status/100 == 3) {
 		text += fmt.Sprintf("; the bucket is in region %s", resp.Region)
 	}
-	e.text = b.redact.Replace(text)
+	e.Text = b.redact.Replace(text)
 	return e
-}
-
-// answerError is an answer that is not the one wished for, or none.
-type answerError struct {
-	code   string // of S3's list of error responses; may be empty
-	status int    // 0 if there was no answer
-	header http.Header
-	cause  error // a sentinel, or what prevented an answer; may be nil
-	text   string
-}
-
-func (e *answerError) Error() string { return e.text }
-func (e *answerError) Unwrap() error { return e.cause }
-
-// RetryAfter returns how long the server wants to be left alone, or 0.
-func (e *answerError) RetryAfter() time.Duration {
-	return web.RetryAfter(e.header.Get("Retry-After"), time.Now())
-}
-
-// hasCode reports whether err is an answer with one of these codes.
-func hasCode(err error, codes ...string) bool {
-	var e *answerError
-	if !errors.As(err, &e) {
-		return false
-	}
-	for _, c := range codes {
-		if e.code == c {
-			return true
-		}
-	}
-	return false
 }
 
 // sentinel maps the codes of S3's error responses, and the statuses of answers without one.
@@ -192,10 +160,4 @@ func sentinel(code string, status int) error {
 		return fs.ErrPermission
 	}
 	return nil
-}
-
-// isStatus reports whether err is an answer with this status.
-func isStatus(err error, status int) bool {
-	var e *answerError
-	return errors.As(err, &e) && e.status == status
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/minio/minio-go/v7"
 
 	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/web"
 )
 
 // List implements [backend.Backend]. A file that is saved or removed while the list runs may or may not be in it.
@@ -54,7 +55,7 @@ func (b *Backend) list(ctx context.Context, t backend.FileType, yield func(backe
 
 // orEmpty drops an error that says that there is nothing to list.
 func (b *Backend) orEmpty(err error) error {
-	if errors.Is(err, fs.ErrNotExist) && (b.cfg.CreateBucket || !hasCode(err, minio.NoSuchBucket)) {
+	if errors.Is(err, fs.ErrNotExist) && (b.cfg.CreateBucket || !web.HasCode(err, minio.NoSuchBucket)) {
 		return nil
 	}
 	return err

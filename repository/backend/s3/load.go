@@ -14,6 +14,7 @@ import (
 
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/internal/exact"
+	"github.com/escrow-backup/escrow/repository/backend/web"
 )
 
 // Load implements [backend.Backend].
@@ -38,7 +39,7 @@ func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.
 		r, n, err = b.get(ctx, h, off, n)
 		return err
 	})
-	if isStatus(err, http.StatusRequestedRangeNotSatisfiable) {
+	if web.IsStatus(err, http.StatusRequestedRangeNotSatisfiable) {
 		if r, rangeErr := b.nothing(ctx, h, off, n); rangeErr != nil || n < 0 {
 			return r, rangeErr
 		}
@@ -137,7 +138,7 @@ func (b *Backend) stat(ctx context.Context, h backend.Handle) (int64, error) {
 			}
 			return err
 		})
-		if hasCode(err, minio.NoSuchKey) {
+		if web.HasCode(err, minio.NoSuchKey) {
 			b.met.Store(true)
 		}
 	}

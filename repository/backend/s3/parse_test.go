@@ -34,12 +34,6 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestCleanPrefix(t *testing.T) {
-	for in, want := range map[string]string{"": "", "/": "", "//a/./b/": "a/b", "../..": "", "a": "a"} {
-		require.Equal(t, want, cleanPrefix(in), in)
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"https://host:9000/bucket/prefix", "//host/bucket", "host/bucket/../x", "https://a:b@host/c", "http://[::1]/b//"} {
 		f.Add(s)

@@ -30,7 +30,6 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"path"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,6 +39,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/internal/place"
 	"github.com/escrow-backup/escrow/repository/backend/web"
 )
 
@@ -120,7 +120,7 @@ func open(ctx context.Context, c Config) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Prefix = cleanPrefix(c.Prefix)
+	c.Prefix = place.Clean(c.Prefix)
 	s := c.Settings
 	if s == nil {
 		s = &backend.Settings{}
@@ -181,9 +181,6 @@ func endpoint(s string) (host string, secure bool, err error) {
 	return u.Host, u.Scheme == "https", nil
 }
 
-// cleanPrefix gives "" or a path without slashes at its ends, as restic does.
-func cleanPrefix(p string) string { return strings.TrimPrefix(path.Clean("/"+p), "/") }
-
 // Opener is the [backend.Opener] of S3, for the scheme "s3". The location is that of restic's URLs:
 //
 //	s3:https://host:port/bucket/prefix
@@ -223,7 +220,7 @@ func parse(location string) (Config, error) {
 	if strings.ContainsAny(rest, "?#") {
 		return Config{}, fmt.Errorf("no query or fragment may follow: %s", want)
 	}
-	return Config{Endpoint: scheme + host, Bucket: bucket, Prefix: cleanPrefix(prefix)}, nil
+	return Config{Endpoint: scheme + host, Bucket: bucket, Prefix: place.Clean(prefix)}, nil
 }
 
 // Connections implements [backend.Connector].
@@ -232,12 +229,7 @@ func (b *Backend) Connections() int { return b.connections }
 // key is where h lies.
 func (b *Backend) key(h backend.Handle) string { return b.under(h.Path()) }
 
-func (b *Backend) under(p string) string {
-	if b.cfg.Prefix == "" {
-		return p
-	}
-	return b.cfg.Prefix + "/" + p
-}
+func (b *Backend) under(p string) string { return place.Under(b.cfg.Prefix, p) }
 
 // check is what every call starts with.
 func (b *Backend) check(ctx context.Context, h backend.Handle) error {

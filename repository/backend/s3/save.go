@@ -13,6 +13,7 @@ import (
 
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/internal/exact"
+	"github.com/escrow-backup/escrow/repository/backend/web"
 )
 
 // maxPut is the most that S3 takes in one PUT. A pack is a few thousandths of it.
@@ -48,18 +49,18 @@ func (b *Backend) save(ctx context.Context, h backend.Handle, body io.ReaderAt, 
 		return b.put(ctx, h, body, size, base64.StdEncoding.EncodeToString(sum.Sum(nil)), condition)
 	}
 	err = put()
-	if b.cfg.CreateBucket && hasCode(err, minio.NoSuchBucket) {
+	if b.cfg.CreateBucket && web.HasCode(err, minio.NoSuchBucket) {
 		if err := b.makeBucket(ctx); err != nil {
 			return fmt.Errorf("create bucket %q: %w", b.cfg.Bucket, err)
 		}
 		err = put()
 	}
-	if condition && hasCode(err, minio.NotImplemented, minio.APINotSupported) {
+	if condition && web.HasCode(err, minio.NotImplemented, minio.APINotSupported) {
 		b.noCondition.Store(true)
 		condition = false
 		err = put()
 	}
-	if hasCode(err, minio.Conflict, "ConditionalRequestConflict") {
+	if web.HasCode(err, minio.Conflict, "ConditionalRequestConflict") {
 		// Somebody else is saving or removing the same file. Which of them came first only the bucket knows.
 		if absent := b.absent(ctx, h); absent != nil {
 			err = absent
@@ -100,7 +101,7 @@ func (b *Backend) absent(ctx context.Context, h backend.Handle) error {
 	switch {
 	case err == nil:
 		return fs.ErrExist
-	case hasCode(err, minio.NoSuchBucket) && !b.cfg.CreateBucket:
+	case web.HasCode(err, minio.NoSuchBucket) && !b.cfg.CreateBucket:
 		return err
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
@@ -140,7 +141,7 @@ func (b *Backend) makeBucket(ctx context.Context) error {
 	err := b.call(ctx, func(ctx context.Context) error {
 		return b.core.MakeBucket(ctx, b.cfg.Bucket, minio.MakeBucketOptions{Region: b.region})
 	})
-	if hasCode(err, "BucketAlreadyOwnedByYou") {
+	if web.HasCode(err, "BucketAlreadyOwnedByYou") {
 		return nil
 	}
 	return err

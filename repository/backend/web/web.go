@@ -21,7 +21,8 @@ import (
 //
 //   - InsecureTLS, and the CA certificates in PEM form in CA_CERT_DATA, or in the file that RESTIC_CACERT names, beside those
 //     of the system;
-//   - HTTP_PROXY, HTTPS_PROXY and NO_PROXY, or in lower case, from Lookup or else from the environment;
+//   - HTTP_PROXY, HTTPS_PROXY and NO_PROXY, or in lower case, from Lookup or else from the environment; link-local addresses,
+//     where machines find their metadata, are asked directly;
 //   - Connections, as a limit per host; 0 is none.
 //
 // Connecting, the TLS handshake and a server's silence after a whole request are limited in time; a transfer is not.
@@ -51,7 +52,12 @@ func Transport(s *backend.Settings) (*http.Transport, error) {
 	}
 	proxy := proxyOf(s)
 	return &http.Transport{
-		Proxy:                 func(r *http.Request) (*url.URL, error) { return proxy(r.URL) },
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			if ip := net.ParseIP(r.URL.Hostname()); ip.IsLinkLocalUnicast() {
+				return nil, nil // the metadata of the machine, which no proxy reaches
+			}
+			return proxy(r.URL)
+		},
 		DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:       config,
 		TLSHandshakeTimeout:   15 * time.Second,
