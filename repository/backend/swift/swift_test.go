@@ -408,7 +408,9 @@ func TestWrongAnswers(t *testing.T) {
 		"other success":        {0, -1, answer(204, "")},
 		"compressed by others": {0, -1, answer(200, "0123456789", "Content-Encoding", "gzip")},
 		"without a length":     {0, -1, answer(200, strings.Repeat("x", 100<<10))},
-		"unsatisfiable":        {2, 3, func(w http.ResponseWriter, r *http.Request) bool { return r.Method == http.MethodGet && answer(416, "")(w, r) }},
+		"unsatisfiable": {2, 3, func(w http.ResponseWriter, r *http.Request) bool {
+			return r.Method == http.MethodGet && answer(416, "")(w, r)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.intercept(c.fn)
@@ -525,7 +527,10 @@ func TestSilentServer(t *testing.T) {
 	require.NoError(t, err)
 	cause := errors.New("enough")
 	for name, call := range map[string]func(ctx context.Context, b backend.Backend) error{
-		"save":   func(ctx context.Context, b backend.Backend) error { _, err := save(ctx, b, backend.Pack, "other"); return err },
+		"save": func(ctx context.Context, b backend.Backend) error {
+			_, err := save(ctx, b, backend.Pack, "other")
+			return err
+		},
 		"stat":   func(ctx context.Context, b backend.Backend) error { _, err := b.Stat(ctx, h); return err },
 		"load":   func(ctx context.Context, b backend.Backend) error { _, err := b.Load(ctx, h, 0, -1); return err },
 		"remove": func(ctx context.Context, b backend.Backend) error { return b.Remove(ctx, h) },
