@@ -76,6 +76,11 @@ func (b *Backend) send(ctx context.Context, at, token string, r request) (*http.
 		}
 		return nil, fmt.Errorf("%s: %w", req.URL.Host, web.WithoutURL(err))
 	}
+	if r.method == http.MethodHead && len(resp.TransferEncoding) > 0 {
+		// Swift ends its refusal of a HEAD with the end of a body that there must not be, which the next to use the connection would
+		// take for an answer.
+		b.client.CloseIdleConnections()
+	}
 	if err := b.answer(req, resp, r.want); err != nil {
 		_ = resp.Body.Close() // only read from
 		return nil, err

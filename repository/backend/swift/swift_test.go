@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -552,6 +554,41 @@ func TestSilentServer(t *testing.T) {
 				require.ErrorIs(t, call(ctx, b), cause)
 			}
 		})
+	}
+}
+
+// Swift's tempauth refuses a HEAD in chunks, of which the last comes though there must be none.
+func TestRefusalInChunks(t *testing.T) {
+	log.SetOutput(io.Discard) // net/http says what it found
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	s := start(t)
+	b := open(t, "container:/", s.login())
+	h, err := save(t.Context(), b, backend.Pack, "content")
+	require.NoError(t, err)
+	for range 20 {
+		s.intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method != http.MethodHead {
+				return false
+			}
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return true
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n")
+			_, _ = io.WriteString(conn, "0\r\n\r\n") // whoever is gone by now has heard enough
+			go func() {
+				_, _ = io.Copy(io.Discard, conn) // until the client closes it
+				_ = conn.Close()
+			}()
+			return true
+		})
+		_, err := b.Stat(t.Context(), h)
+		require.ErrorIs(t, err, fs.ErrPermission)
+		s.intercept(nil)
+		require.NoError(t, b.Remove(t.Context(), h))
+		_, err = save(t.Context(), b, backend.Pack, "content")
+		require.NoError(t, err)
 	}
 }
 
