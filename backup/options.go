@@ -48,6 +48,14 @@ type Options struct {
 	// them, nor the other way round.
 	Versions bool
 
+	// Interim is a directory for Run to dump into before it uploads anything, for clusters that must not hold points in time
+	// for as long as the repository takes. It needs room for all documents of the selection, uncompressed, and holds them unencrypted.
+	// The dump lies in a directory of its own below, which is removed once the snapshot is there. When the upload fails it stays: the
+	// next Run with the same cluster and selection uploads it, as of the time it was made, instead of asking the cluster
+	// (Result.Resumed). A dump that is not complete, or not what it was, is made anew. Everything is read from the cluster each time;
+	// backups without Interim build on such a snapshot as on any other. Default: straight into the repository.
+	Interim string
+
 	Full bool     // Run: reuse nothing of an earlier snapshot
 	Host string   // Run: of the snapshot; default: this machine's name
 	Tags []string // Run: of the snapshot
@@ -68,6 +76,8 @@ type Progress struct {
 	Docs, DocsDone       int64 // Docs grows while shards are opened
 	DocsReused           int64 // the part of DocsDone that did not have to be read
 	BytesDone            int64 // of the documents files
+	Uploading            bool  // out of the interim directory: IndicesDone counts again
+	Uploaded             int64 // bytes of the documents files
 	Index                string
 	Elapsed              time.Duration
 	Done                 bool
@@ -78,6 +88,7 @@ type Result struct {
 	Snapshot       *repository.Snapshot
 	Manifest       *layout.Manifest
 	Parent         *repository.Snapshot // that segments could be taken from; nil if there is none
+	Resumed        bool                 // the snapshot is of a dump that an earlier run left in the interim directory
 	Documents      int64                // in the snapshot
 	DocumentsRead  int64                // transferred from the cluster
 	Bytes          int64                // of the documents files

@@ -7,6 +7,7 @@ import (
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 
+	"github.com/escrow-backup/escrow/layout"
 	"github.com/escrow-backup/escrow/repository"
 )
 
@@ -21,8 +22,10 @@ func Run(ctx context.Context, es elastictransport.Interface, repo *repository.Re
 	if err != nil {
 		return nil, err
 	}
-	h := repository.Header{Time: j.started, Hostname: j.o.Host, Tags: slices.Clone(j.o.Tags),
-		Paths: []string{"/elasticsearch/" + j.manifest.Cluster.Name}}
+	if j.o.Interim != "" {
+		return j.runInterim(ctx, repo)
+	}
+	h := j.header(j.manifest)
 	if j.parent, err = j.findParent(ctx, repo, h.Paths); err != nil {
 		return nil, err
 	}
@@ -44,14 +47,24 @@ func Run(ctx context.Context, es elastictransport.Interface, repo *repository.Re
 	if err != nil {
 		return nil, err
 	}
-	for _, ix := range j.manifest.Indices {
+	j.complete(res)
+	return res, nil
+}
+
+// header describes the snapshot of what a manifest says.
+func (j *job) header(m *layout.Manifest) repository.Header {
+	return repository.Header{Time: m.Started, Hostname: j.o.Host, Tags: slices.Clone(j.o.Tags), Paths: []string{"/elasticsearch/" + m.Cluster.Name}}
+}
+
+// complete fills in the rest of a result, and says the last word of progress.
+func (j *job) complete(res *Result) {
+	for _, ix := range res.Manifest.Indices {
 		res.Documents += ix.Docs
 		res.Bytes += ix.Bytes
 	}
 	res.DocumentsRead, res.Segments, res.SegmentsReused = j.docsRead, j.segments, j.segmentsReused
 	res.Requests, res.Retries = j.c.Requests()
-	res.Omitted = j.manifest.Omitted
+	res.Omitted = res.Manifest.Omitted
 	res.Duration = time.Since(j.started)
 	j.progress.done()
-	return res, nil
 }

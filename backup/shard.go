@@ -156,19 +156,7 @@ type encoder struct {
 func (j *job) readSegment(ctx context.Context, sh *elastic.Shard, r elastic.Range, seg *storedSegment, out shardOutput, count *shardProgress) error {
 	e := buffers.Get().(*encoder)
 	defer buffers.Put(e)
-	e.buf[0], e.buf[1], e.last = e.buf[0][:0], e.buf[1][:0], max(r.From, 0)
-	flush := func(f fileKind, limit int) error {
-		for len(e.buf[f]) > limit {
-			p := e.buf[f][:min(len(e.buf[f]), maxBlob)]
-			id, err := out.save(ctx, f, p)
-			if err != nil {
-				return &ownError{err}
-			}
-			seg.blobs[f] = append(seg.blobs[f], id)
-			e.buf[f] = e.buf[f][:copy(e.buf[f], e.buf[f][len(p):])]
-		}
-		return nil
-	}
+	e.reset(max(r.From, 0))
 	err := sh.Pages(ctx, r, func(hits []elastic.Hit) error {
 		before := seg.Bytes
 		for i := range hits {
@@ -183,19 +171,8 @@ func (j *job) readSegment(ctx context.Context, sh *elastic.Shard, r elastic.Rang
 					continue
 				}
 			}
-			// A whole blob of whole documents is better than a full one.
-			if len(e.buf[docsFile])+len(d.Source)+1024 > maxBlob {
-				if err := flush(docsFile, 0); err != nil {
-					return err
-				}
-			}
-			if err := e.add(d, seg); err != nil {
+			if err := e.add(ctx, d, seg, out); err != nil {
 				return err
-			}
-			for f := range e.buf {
-				if err := flush(fileKind(f), maxBlob); err != nil {
-					return err
-				}
 			}
 		}
 		count.add(int64(len(hits)), seg.Bytes-before, false)
@@ -204,20 +181,58 @@ func (j *job) readSegment(ctx context.Context, sh *elastic.Shard, r elastic.Rang
 	if err != nil {
 		return err
 	}
-	for f := range e.buf {
-		if err := flush(fileKind(f), 0); err != nil {
-			return err
+	return e.finish(ctx, seg, out)
+}
+
+// reset empties the buffers, for a segment whose first delta counts from the given sequence number.
+func (e *encoder) reset(from int64) {
+	e.buf[docsFile], e.buf[idsFile], e.last = e.buf[docsFile][:0], e.buf[idsFile][:0], from
+}
+
+// flush stores what is in a buffer, as long as it is more than limit.
+func (e *encoder) flush(ctx context.Context, f fileKind, limit int, seg *storedSegment, out shardOutput) error {
+	for len(e.buf[f]) > limit {
+		p := e.buf[f][:min(len(e.buf[f]), maxBlob)]
+		id, err := out.save(ctx, f, p)
+		if err != nil {
+			return &ownError{err}
 		}
-	}
-	seg.Blobs, seg.IDsBlobs = len(seg.blobs[docsFile]), len(seg.blobs[idsFile])
-	if !out.parallel() {
-		seg.Blobs, seg.IDsBlobs = 0, 0
+		seg.blobs[f] = append(seg.blobs[f], id)
+		e.buf[f] = e.buf[f][:copy(e.buf[f], e.buf[f][len(p):])]
 	}
 	return nil
 }
 
-// add appends a document to the buffers and to the segment's numbers.
-func (e *encoder) add(d *Document, seg *storedSegment) error {
+// finish stores the rest of a segment.
+func (e *encoder) finish(ctx context.Context, seg *storedSegment, out shardOutput) error {
+	for f := range e.buf {
+		if err := e.flush(ctx, fileKind(f), 0, seg, out); err != nil {
+			return err
+		}
+	}
+	if out.parallel() {
+		seg.Blobs, seg.IDsBlobs = len(seg.blobs[docsFile]), len(seg.blobs[idsFile])
+	}
+	return nil
+}
+
+// add appends a document to both buffers, and stores what is full.
+func (e *encoder) add(ctx context.Context, d *Document, seg *storedSegment, out shardOutput) error {
+	if err := e.addLines(ctx, d, seg, out); err != nil {
+		return err
+	}
+	e.addID(d, seg)
+	return e.flush(ctx, idsFile, maxBlob, seg, out)
+}
+
+// addLines appends a document's lines to the buffer and to the segment's numbers, and stores what is full.
+func (e *encoder) addLines(ctx context.Context, d *Document, seg *storedSegment, out shardOutput) error {
+	// A whole blob of whole documents is better than a full one.
+	if len(e.buf[docsFile])+len(d.Source)+1024 > maxBlob {
+		if err := e.flush(ctx, docsFile, 0, seg, out); err != nil {
+			return err
+		}
+	}
 	start := len(e.buf[docsFile])
 	b, err := d.AppendLines(e.buf[docsFile])
 	if err != nil {
@@ -234,6 +249,11 @@ func (e *encoder) add(d *Document, seg *storedSegment) error {
 	seg.Digest.Add(digested)
 	seg.Docs++
 	seg.Bytes += int64(len(b) - start)
+	return e.flush(ctx, docsFile, maxBlob, seg, out)
+}
+
+// addID appends a document's line of the ids file.
+func (e *encoder) addID(d *Document, seg *storedSegment) {
 	delta := int64(0)
 	if d.SeqNo >= 0 {
 		seg.Sum += d.SeqNo
@@ -241,7 +261,7 @@ func (e *encoder) add(d *Document, seg *storedSegment) error {
 		e.last = d.SeqNo
 	}
 	ids := e.buf[idsFile]
-	start = len(ids)
+	start := len(ids)
 	ids = append(ids, '[')
 	ids = strconv.AppendInt(ids, delta, 10)
 	ids = append(ids, ',')
@@ -257,7 +277,6 @@ func (e *encoder) add(d *Document, seg *storedSegment) error {
 	ids = append(ids, ']', '\n')
 	seg.IDsBytes += int64(len(ids) - start)
 	e.buf[idsFile] = ids
-	return nil
 }
 
 // transform calls the user's function, and checks what it made.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +24,7 @@ type backupSummary struct {
 	BytesAdded      int64             `json:"bytes_added"`
 	Segments        int64             `json:"segments"`
 	SegmentsReused  int64             `json:"segments_reused"`
+	Resumed         bool              `json:"resumed"`
 	DurationSeconds float64           `json:"duration_seconds"`
 	Warnings        []string          `json:"warnings"`
 	Omitted         []layout.Omission `json:"omitted"`
@@ -44,11 +46,14 @@ cluster_settings, security_roles, security_role_mappings, security_users, and wi
 kibana_objects. A name may hold * and be followed by /OBJECT, such as ingest_pipelines/logs-*; "default" are those that
 need not be asked for, "none" is none. A section that the cluster does not have is no error.
 
+With --interim, the cluster is dumped into a directory first, and uploaded from there when it is no longer needed. The directory is
+removed afterwards; if the upload failed it stays, and the same command uploads it ("resumed").
+
 With --allow-omissions, what cannot be backed up whole is named in the snapshot and in the output, and the exit code is 3.
 
 JSON, last line: {"message_type":"summary","snapshot_id":...,"parent":...,"indices":n,"data_streams":n,
 "sections":[{"name":...,"objects":n,"absent":...}],"documents":n,"documents_read":n,
-"bytes":n,"bytes_added":n,"segments":n,"segments_reused":n,"duration_seconds":x,"warnings":[...],
+"bytes":n,"bytes_added":n,"segments":n,"segments_reused":n,"resumed":b,"duration_seconds":x,"warnings":[...],
 "omitted":[{"what":...,"why":...}]}; before it, about once a second, {"message_type":"status",...}.
 With --quiet and without --json it prints the snapshot's id alone.`,
 		Args: cobra.NoArgs,
@@ -87,6 +92,7 @@ With --quiet and without --json it prints the snapshot's id alone.`,
 	f.StringVar(&o.Host, "host", "", "`HOST` of the snapshot (default: this one's name)")
 	f.BoolVar(&o.Full, "full", false, "read everything again, reuse nothing")
 	f.BoolVar(&o.AllowOmissions, "allow-omissions", false, "name what cannot be backed up whole, and go on")
+	f.StringVar(&o.Interim, "interim", "", "`DIR` to dump into before anything is uploaded; it holds documents unencrypted until then")
 	f.BoolVar(&o.Versions, "versions", false, "keep the documents' versions, so that a restore gives them back")
 	f.IntVar(&o.Concurrency, "concurrency", 0, "search requests at once, a `NUMBER` (default 4)")
 	return cmd
@@ -97,7 +103,7 @@ func (a *app) backedUp(res *backup.Result) {
 		MessageType: "summary", SnapshotID: res.Snapshot.ID.String(), Indices: len(res.Manifest.Indices),
 		DataStreams: len(res.Manifest.DataStreams), Sections: list(res.Manifest.Sections),
 		Documents: res.Documents, DocumentsRead: res.DocumentsRead, Bytes: res.Bytes, BytesAdded: res.BytesAdded,
-		Segments: res.Segments, SegmentsReused: res.SegmentsReused, DurationSeconds: res.Duration.Seconds(),
+		Segments: res.Segments, SegmentsReused: res.SegmentsReused, Resumed: res.Resumed, DurationSeconds: res.Duration.Seconds(),
 		Warnings: list(res.Manifest.Warnings), Omitted: list(res.Omitted),
 	}
 	if res.Parent != nil {
@@ -122,6 +128,9 @@ func (a *app) backedUp(res *backup.Result) {
 				count(res.Segments, "segment", "segments"), short(res.Parent.ID))
 		}
 		a.out.textf("  read   %s%s\n", count(res.DocumentsRead, "document", "documents"), reused)
+		if res.Resumed {
+			a.out.textf("         out of the interim directory, as of %s\n", res.Manifest.Started.Format(time.RFC3339))
+		}
 		a.out.textf("  added  %s to the repository\n", size(res.BytesAdded))
 		for _, w := range sum.Warnings {
 			a.out.textf("warning: %s\n", w)

@@ -1,0 +1,201 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/layout"
+	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/mem"
+	"github.com/escrow-backup/escrow/repository/repositorytest"
+)
+
+// fullStore is a store that has no room for packs while full is set.
+type fullStore struct {
+	backend.Backend
+	full bool
+	each func() // called before each pack
+}
+
+var errStoreFull = errors.New("no room in the store")
+
+func (s *fullStore) Save(ctx context.Context, h backend.Handle, body io.ReaderAt, size int64) error {
+	if s.full && h.Type == backend.Pack {
+		return errStoreFull
+	}
+	if s.each != nil && h.Type == backend.Pack {
+		s.each()
+	}
+	return s.Backend.Save(ctx, h, body, size)
+}
+
+func dumpsIn(t *testing.T, dir string) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(dir, "escrow-interim-*"))
+	require.NoError(t, err)
+	return all
+}
+
+func TestInterim(t *testing.T) {
+	h, es := cluster(t)
+	index(t, es, "a", 1000, 3000, "more")
+	dir := filepath.Join(t.TempDir(), "volume")
+	store := &fullStore{Backend: mem.New()}
+	repo := repositorytest.Init(t, store)
+	o := &Options{Interim: dir}
+
+	// The points in time are closed before the first byte is uploaded.
+	packs := 0
+	store.each = func() {
+		packs++
+		require.Zero(t, h.OpenContexts())
+	}
+	res, err := Run(t.Context(), es, repo, o)
+	require.NoError(t, err)
+	require.Positive(t, packs)
+	store.each = nil
+	require.False(t, res.Resumed)
+	requireSame(t, es, repo, res, "a", "b", "empty")
+	require.Empty(t, dumpsIn(t, dir))
+	require.Equal(t, res.Documents, res.DocumentsRead)
+	require.Positive(t, res.BytesAdded)
+	require.Positive(t, res.Segments)
+
+	// The next backup builds on it.
+	next, err := Run(t.Context(), es, repo, nil)
+	require.NoError(t, err)
+	require.Equal(t, res.Snapshot.ID, next.Parent.ID)
+	require.Zero(t, next.DocumentsRead)
+	requireSame(t, es, repo, next, "a", "b", "empty")
+
+	// An upload that fails leaves the dump, and the next run uploads that and not what the cluster holds by then.
+	index(t, es, "b", 500, 510, "in the dump")
+	store.full = true
+	_, err = Run(t.Context(), es, repo, o)
+	require.ErrorIs(t, err, errStoreFull)
+	require.ErrorContains(t, err, "is kept, the next run uploads it")
+	require.Len(t, dumpsIn(t, dir), 1)
+	want := live(t, es, "b")
+	send(t, es, "DELETE", "/b/_doc/id-1", "")
+	store.full = false
+	other, err := Run(t.Context(), es, repo, &Options{Interim: dir, Indices: []string{"a"}})
+	require.NoError(t, err)
+	require.False(t, other.Resumed, "another selection is another dump")
+	require.Len(t, dumpsIn(t, dir), 1)
+	res, err = Run(t.Context(), es, repo, o)
+	require.NoError(t, err)
+	require.True(t, res.Resumed)
+	require.Zero(t, res.DocumentsRead)
+	require.Equal(t, res.Manifest.Started.Unix(), res.Snapshot.Time.Unix())
+	require.Equal(t, want, contents(t, repoFiles(t, repo, res.Snapshot), res.Manifest)["b"])
+	require.Empty(t, dumpsIn(t, dir))
+	res, err = Run(t.Context(), es, repo, o)
+	require.NoError(t, err)
+	require.False(t, res.Resumed)
+	requireSame(t, es, repo, res, "a", "b", "empty")
+}
+
+// Whatever lies in the directory: what is uploaded is right, and what is not is made anew.
+func TestInterimIsNotTrusted(t *testing.T) {
+	_, es := cluster(t)
+	for name, spoil := range map[string]func(t *testing.T, dump string){
+		"no manifest": func(t *testing.T, dump string) {
+			require.NoError(t, os.Remove(filepath.Join(dump, layout.ManifestPath)))
+		},
+		"half a manifest": func(t *testing.T, dump string) {
+			require.NoError(t, os.Truncate(filepath.Join(dump, layout.ManifestPath), 100))
+		},
+		"a byte": func(t *testing.T, dump string) {
+			edit(t, filepath.Join(dump, layout.DocumentsPath("a", 0)), func(b []byte) []byte {
+				return bytes.Replace(b, []byte(`"one": 1.0`), []byte(`"one": 1.1`), 1)
+			})
+		},
+		"a document": func(t *testing.T, dump string) {
+			edit(t, filepath.Join(dump, layout.DocumentsPath("a", 0)), func(b []byte) []byte { return b[:bytes.LastIndexByte(b[:len(b)-1], '{')] })
+		},
+		"longer": func(t *testing.T, dump string) {
+			edit(t, filepath.Join(dump, layout.DocumentsPath("a", 1)), func(b []byte) []byte { return append(b, "{\"index\":{\"_id\":\"x\"}}\n{}\n"...) })
+		},
+		"ids": func(t *testing.T, dump string) {
+			edit(t, filepath.Join(dump, layout.IDsPath("b", 0)), func(b []byte) []byte { return b[:len(b)-5] })
+		},
+		"a file is gone": func(t *testing.T, dump string) {
+			require.NoError(t, os.Remove(filepath.Join(dump, layout.IndexPath("b"))))
+		},
+		"segments": func(t *testing.T, dump string) {
+			edit(t, filepath.Join(dump, layout.SidecarPath("a", 0)), func([]byte) []byte { return []byte(`{"format":1,"segments":[]}`) })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			store := &fullStore{Backend: mem.New()}
+			repo := repositorytest.Init(t, store)
+			store.full = true
+			_, err := Run(t.Context(), es, repo, &Options{Interim: dir})
+			require.ErrorIs(t, err, errStoreFull)
+			store.full = false
+			spoil(t, dumpsIn(t, dir)[0])
+			for range 2 {
+				res, err := Run(t.Context(), es, repo, &Options{Interim: dir})
+				if err != nil {
+					require.ErrorIs(t, err, errDumpDamaged)
+					requireNoSnapshot(t, repo)
+					continue
+				}
+				require.False(t, res.Resumed)
+				requireSame(t, es, repo, res, "a", "b", "empty")
+				return
+			}
+			t.Fatal("a damaged dump is not made anew")
+		})
+	}
+}
+
+func edit(t *testing.T, name string, change func([]byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(name, change(b), 0o600))
+}
+
+// A dump that fails leaves neither a snapshot nor files, and one that was killed is made anew.
+func TestInterimAfterFailures(t *testing.T) {
+	_, es := cluster(t)
+	dir := t.TempDir()
+	repo := repositorytest.New(t)
+	broken := onRequests(es, "/b/_pit", func(elastictransport.Interface, *http.Request) (*http.Response, error) { return answer(400, "{}") })
+	_, err := Run(t.Context(), broken, repo, &Options{Interim: dir})
+	require.Error(t, err)
+	requireNoSnapshot(t, repo)
+	require.Empty(t, dumpsIn(t, dir))
+
+	// Left by a process that was killed: anything but a manifest.
+	j, err := newJob(t.Context(), es, &Options{Interim: dir})
+	require.NoError(t, err)
+	i, err := j.openInterim()
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Join(i.dir, "indices", "gone"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(i.dir, "indices", "gone", "shard-0.ndjson.partial"), []byte("x"), 0o600))
+	require.NoError(t, i.root.Close())
+	res, err := Run(t.Context(), es, repo, &Options{Interim: dir})
+	require.NoError(t, err)
+	requireSame(t, es, repo, res, "a", "b", "empty")
+	require.NotContains(t, repoFiles(t, repo, res.Snapshot), "indices/gone/shard-0.ndjson.partial")
+
+	// The directory cannot be made.
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	_, err = Run(t.Context(), es, repo, &Options{Interim: file})
+	require.ErrorIs(t, err, syscall.ENOTDIR)
+	require.ErrorContains(t, err, "interim directory")
+}
