@@ -43,7 +43,8 @@ type job struct {
 	streams  []dataStream
 	chosen   []elastic.Chosen // sections
 	kibana   *elastic.Client  // nil if there is none
-	parent   *parent          // nil: nothing to reuse
+	reading  elastic.ReadOptions
+	parent   *parent // nil: nothing to reuse
 	progress *reporter
 	// searches bounds the segments in memory, over all shards: each is read, encoded and stored under one unit.
 	searches *semaphore.Weighted
@@ -69,6 +70,7 @@ func newJob(ctx context.Context, es elastictransport.Interface, o *Options) (*jo
 		j.log = j.o.Logger
 	}
 	j.c = elastic.New(es, &elastic.Options{Retries: j.o.Retries, Logger: j.o.Logger, Sleep: j.o.sleep})
+	j.reading = j.o.read()
 	j.searches = semaphore.NewWeighted(int64(j.o.Concurrency))
 	j.shards = semaphore.NewWeighted(int64(j.o.Concurrency))
 	if j.o.Kibana != nil {
@@ -135,6 +137,13 @@ func (e *ownError) Unwrap() error { return e.err }
 // run reads sections and indices into out, and writes the manifest last.
 func (j *job) run(ctx context.Context, out output) error {
 	j.progress = newReporter(j.o.Progress, j.started, len(j.names))
+	if j.o.Progress != nil {
+		counts, err := j.c.CountIndices(ctx)
+		if err != nil {
+			j.log.Debug("the time left will not be known", "error", err)
+		}
+		j.progress.expect(j.names, counts)
+	}
 	if err := j.sections(ctx, out); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

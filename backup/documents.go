@@ -24,7 +24,7 @@ func Documents(ctx context.Context, es elastictransport.Interface, o *Options) i
 				yield(Document{}, fmt.Errorf("back up index %s: %w", name, err))
 				return
 			}
-			for d, err := range j.c.Scan(ctx, ix, j.o.read()) {
+			for d, err := range j.c.Scan(ctx, ix, j.reading) {
 				keep := true
 				if err == nil && j.o.Transform != nil {
 					keep, err = j.transform(&d)

@@ -35,6 +35,11 @@ type Options struct {
 	KeepAlive   time.Duration // of a point in time between two requests; default 5 min
 	Retries     int           // of one request; default 6, negative: none
 
+	// DocsPerSecond and BytesPerSecond hold the reading back, so that the cluster has strength left for others: on average no more
+	// than so many documents, or bytes of answers, a second are asked for, over all shards. Default: as fast as the cluster
+	// answers. See the package comment for what reading costs a cluster.
+	DocsPerSecond, BytesPerSecond int64
+
 	// AllowOmissions goes on when something cannot be backed up completely, and names it in the manifest. Default: it is an
 	// error.
 	AllowOmissions bool
@@ -67,7 +72,8 @@ type Options struct {
 }
 
 func (o *Options) read() elastic.ReadOptions {
-	return elastic.ReadOptions{Concurrency: o.Concurrency, KeepAlive: o.KeepAlive, SealTimeout: o.SealTimeout, Versions: o.Versions}
+	return elastic.ReadOptions{Concurrency: o.Concurrency, KeepAlive: o.KeepAlive, SealTimeout: o.SealTimeout, Versions: o.Versions,
+		Pace: elastic.NewPace(o.DocsPerSecond, o.BytesPerSecond)}
 }
 
 // Progress tells how far a backup is.
@@ -80,7 +86,10 @@ type Progress struct {
 	Uploaded             int64 // bytes of the documents files
 	Index                string
 	Elapsed              time.Duration
-	Done                 bool
+	// Left is how long the rest would take at the speed of the last half minute, or of the last tenth of the time elapsed if that is
+	// more; 0 while nothing can be said, or where the server may not be asked for statistics of all indices.
+	Left time.Duration
+	Done bool
 }
 
 // Result tells what Run did.

@@ -15,10 +15,54 @@ type reporter struct {
 	now     Progress
 	started time.Time
 	said    time.Time
+	clock   func() time.Time
+	// unopened are the documents of indices of which not every shard was opened yet.
+	unopened map[string]int64
+	known    bool // unopened has every index
+	past     []sample
 }
 
+// sample is how far a backup was at some time.
+type sample struct {
+	at   time.Duration // since the start
+	docs int64
+}
+
+// recently is the time whose speed the rest is estimated by.
+const recently = 30 * time.Second
+
 func newReporter(fn func(Progress), started time.Time, indices int) *reporter {
-	return &reporter{fn: fn, started: started, now: Progress{Indices: indices}}
+	return &reporter{fn: fn, started: started, clock: time.Now, now: Progress{Indices: indices}, past: []sample{{}}, unopened: map[string]int64{}}
+}
+
+// expect says how many documents the server counts, nil if that is not known.
+func (r *reporter) expect(names []string, counts map[string]int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known, r.unopened = counts != nil, map[string]int64{}
+	for _, name := range names {
+		r.unopened[name] = counts[name]
+	}
+}
+
+// left estimates the rest from the speed of late. A speed from the beginning on would be wrong for long where parts of a cluster take
+// many times longer than others.
+func (r *reporter) left(elapsed time.Duration) time.Duration {
+	if last := r.past[len(r.past)-1]; elapsed-last.at >= time.Second {
+		r.past = append(r.past, sample{elapsed, r.now.DocsDone})
+	}
+	for len(r.past) > 2 && r.past[1].at <= elapsed-max(recently, elapsed/10) {
+		r.past = r.past[1:]
+	}
+	rest := r.now.Docs - r.now.DocsDone
+	for _, docs := range r.unopened {
+		rest += docs
+	}
+	done, took := r.now.DocsDone-r.past[0].docs, elapsed-r.past[0].at
+	if done <= 0 || took < time.Second || !r.known {
+		return 0
+	}
+	return time.Duration(float64(took) * float64(rest) / float64(done))
 }
 
 // shardProgress is what one attempt at a shard adds to the progress.
@@ -30,7 +74,12 @@ type shardProgress struct {
 
 func (r *reporter) shard(index string, docs int64) *shardProgress {
 	s := &shardProgress{r: r, index: index}
-	r.change(func(p *Progress) { s.total.Docs = docs; p.Docs += docs; p.Index = index })
+	r.change(func(p *Progress) {
+		s.total.Docs = docs
+		p.Docs += docs
+		p.Index = index
+		r.unopened[index] = max(r.unopened[index]-docs, 0)
+	})
 	return s
 }
 
@@ -58,7 +107,7 @@ func (s *shardProgress) drop() {
 }
 
 func (r *reporter) indexDone(name string) {
-	r.change(func(p *Progress) { p.IndicesDone++; p.Index = name })
+	r.change(func(p *Progress) { p.IndicesDone++; p.Index = name; delete(r.unopened, name) })
 }
 
 // done says the last word, once.
@@ -76,11 +125,15 @@ func (r *reporter) change(f func(p *Progress)) {
 		return
 	}
 	f(&r.now)
-	now := time.Now()
+	now := r.clock()
 	if !r.now.Done && now.Sub(r.said) < progressEvery {
 		return
 	}
 	r.said = now
 	r.now.Elapsed = now.Sub(r.started)
+	r.now.Left = 0
+	if !r.now.Done && !r.now.Uploading {
+		r.now.Left = r.left(r.now.Elapsed)
+	}
 	r.fn(r.now)
 }

@@ -65,7 +65,7 @@ func (j *job) shardWithRetry(ctx context.Context, out output, ix *elastic.Index,
 }
 
 func (j *job) shard(ctx context.Context, out output, ix *elastic.Index, n int) (_ *shardJob, err error) {
-	sh, err := j.c.OpenShard(ctx, ix, n, j.o.read())
+	sh, err := j.c.OpenShard(ctx, ix, n, j.reading)
 	if err != nil {
 		return nil, err
 	}

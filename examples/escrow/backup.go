@@ -93,6 +93,8 @@ With --quiet and without --json it prints the snapshot's id alone.`,
 	f.BoolVar(&o.Full, "full", false, "read everything again, reuse nothing")
 	f.BoolVar(&o.AllowOmissions, "allow-omissions", false, "name what cannot be backed up whole, and go on")
 	f.StringVar(&o.Interim, "interim", "", "`DIR` to dump into before anything is uploaded; it holds documents unencrypted until then")
+	f.Int64Var(&o.DocsPerSecond, "docs-per-second", 0, "read no more than this `NUMBER` of documents a second, on average")
+	f.Int64Var(&o.BytesPerSecond, "bytes-per-second", 0, "read no more than this `NUMBER` of bytes a second, on average")
 	f.BoolVar(&o.Versions, "versions", false, "keep the documents' versions, so that a restore gives them back")
 	f.IntVar(&o.Concurrency, "concurrency", 0, "search requests at once, a `NUMBER` (default 4)")
 	return cmd

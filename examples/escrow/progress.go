@@ -40,7 +40,7 @@ func (a *app) meter(operation string) *meter {
 			progressbar.OptionSetDescription(operation),
 			progressbar.OptionSetTheme(progressbar.Theme{Saucer: "█", SaucerPadding: "░"}),
 			progressbar.OptionSetWidth(24),
-			progressbar.OptionSetPredictTime(true),
+			progressbar.OptionSetPredictTime(false), // by the speed since the beginning, which says little
 			progressbar.OptionThrottle(50*time.Millisecond),
 			progressbar.OptionUseANSICodes(true),
 		)
@@ -67,11 +67,14 @@ type status struct {
 	DocsReused  int64   `json:"documents_reused"`
 	BytesDone   int64   `json:"bytes_done"`
 	Elapsed     float64 `json:"seconds_elapsed"`
+	Left        float64 `json:"seconds_left,omitempty"` // of a backup, once it can be said
+	Uploaded    int64   `json:"bytes_uploaded,omitempty"`
+	uploading   bool
 }
 
 func (m *meter) backup(p backup.Progress) {
 	m.show(status{Index: p.Index, Indices: p.Indices, IndicesDone: p.IndicesDone, Docs: p.Docs, DocsDone: p.DocsDone,
-		DocsReused: p.DocsReused, BytesDone: p.BytesDone}, p.Elapsed, p.Done)
+		DocsReused: p.DocsReused, BytesDone: p.BytesDone, Left: p.Left.Seconds(), Uploaded: p.Uploaded, uploading: p.Uploading}, p.Elapsed, p.Done)
 }
 
 func (m *meter) restore(p restore.Progress) {
@@ -84,8 +87,8 @@ func (m *meter) show(s status, elapsed time.Duration, done bool) {
 	switch {
 	case m.bar != nil:
 		total := max(s.Docs, s.DocsDone, 1)
-		m.bar.Describe(fmt.Sprintf("%s %d/%d indices, %s of %s documents, %s", m.operation, s.IndicesDone, s.Indices,
-			thousands(s.DocsDone), thousands(total), size(s.BytesDone)))
+		m.bar.Describe(fmt.Sprintf("%s %d/%d indices, %s of %s documents, %s%s", m.operation, s.IndicesDone, s.Indices,
+			thousands(s.DocsDone), thousands(total), size(s.BytesDone), s.rest()))
 		if total != m.bar.GetMax64() {
 			m.bar.ChangeMax64(total)
 		}
@@ -96,10 +99,21 @@ func (m *meter) show(s status, elapsed time.Duration, done bool) {
 		m.out.object(s)
 	case m.plain != nil && elapsed-m.last >= plainEvery:
 		m.last = elapsed
-		fmt.Fprintf(m.plain, "%s: %s of %s, %d of %s, %s, %s\n", m.operation, thousands(s.DocsDone),
+		fmt.Fprintf(m.plain, "%s: %s of %s, %d of %s, %s, %s%s\n", m.operation, thousands(s.DocsDone),
 			count(max(s.Docs, s.DocsDone), "document", "documents"), s.IndicesDone,
-			count(int64(s.Indices), "index", "indices"), size(s.BytesDone), took(elapsed))
+			count(int64(s.Indices), "index", "indices"), size(s.BytesDone), took(elapsed), s.rest())
 	}
+}
+
+// rest tells what comes after the documents read: the time left, or how much was uploaded.
+func (s *status) rest() string {
+	switch {
+	case s.uploading:
+		return ", uploaded " + size(s.Uploaded)
+	case s.Left >= 1:
+		return ", about " + took(time.Duration(s.Left*float64(time.Second))) + " left"
+	}
+	return ""
 }
 
 // close takes the bar off the terminal: results and errors follow.

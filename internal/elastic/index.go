@@ -232,6 +232,29 @@ func (c *Client) shardStates(ctx context.Context, ix *Index) (map[int]shardState
 	return states, nil
 }
 
+// CountIndices asks how many documents each index holds, roughly: nested ones are counted too.
+func (c *Client) CountIndices(ctx context.Context) (map[string]int64, error) {
+	var out struct {
+		Indices map[string]struct {
+			Primaries struct {
+				Docs struct {
+					Count int64 `json:"count"`
+				} `json:"docs"`
+			} `json:"primaries"`
+		} `json:"indices"`
+	}
+	err := c.JSON(ctx, Request{Method: "GET", Path: "/_stats/docs",
+		Query: url.Values{"expand_wildcards": {"all"}, "filter_path": {"indices.*.primaries.docs.count"}}}, &out)
+	if err != nil {
+		return nil, err
+	}
+	counts := make(map[string]int64, len(out.Indices))
+	for name, x := range out.Indices {
+		counts[name] = x.Primaries.Docs.Count
+	}
+	return counts, nil
+}
+
 // primaryTerms reads the primary term of every shard of an index from the cluster state.
 func (c *Client) primaryTerms(ctx context.Context, index string) (map[int]int64, error) {
 	var out struct {

@@ -45,10 +45,11 @@ func (p *Planner) Next() (Range, bool) {
 // pageSize is how many documents to ask for at once.
 func (s *Shard) pageSize() int {
 	d := s.perDoc.Load()
+	paced := int(s.o.Pace.page(d, s.o.KeepAlive, s.o.Concurrency))
 	if d == 0 {
-		return 64
+		return min(64, paced)
 	}
-	return int(min(max(pageTarget/d, 1), int64(s.Index.window)))
+	return min(int(max(pageTarget/d, 1)), s.Index.window, paced)
 }
 
 // Pages reads the documents of r, in the order of their sequence numbers, and calls fn for every page. It fails unless it
@@ -62,7 +63,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 	} else {
 		body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
 	}
-	if s.versions {
+	if s.o.Versions {
 		body["version"] = true
 	}
 	if s.Index.vectors {
@@ -96,7 +97,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 			if h.Document.Source == nil {
 				return fmt.Errorf("document %q has no _source", h.Document.ID)
 			}
-			if s.versions && !h.Document.Versioned {
+			if s.o.Versions && !h.Document.Versioned {
 				return fmt.Errorf("document %q has no _version", h.Document.ID)
 			}
 			sum += h.Document.SeqNo
@@ -108,6 +109,9 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 				return err
 			}
 			body["search_after"] = json.RawMessage(p.hits[len(p.hits)-1].Sort)
+			if err := s.o.Pace.wait(ctx, len(p.hits), bytes); err != nil {
+				return err
+			}
 		}
 		if p.whole && len(p.hits) < size {
 			break

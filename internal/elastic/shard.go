@@ -19,6 +19,7 @@ type ReadOptions struct {
 	KeepAlive   time.Duration // of a point in time between two requests; default 5 min
 	SealTimeout time.Duration // how long to wait for a checkpoint; default 10 s
 	Versions    bool          // ask for the documents' versions
+	Pace        *Pace         // of all searches for documents; default: none
 }
 
 func (o *ReadOptions) defaults() {
@@ -48,8 +49,7 @@ type Shard struct {
 	// perDoc is the size of a document in answers, in bytes: an estimate, 0 if nothing is known.
 	perDoc atomic.Int64
 	noSeq  bool // the shard cannot be read by sequence number
-	// versions: searches ask for the documents' versions.
-	versions bool
+	o      ReadOptions
 }
 
 // Range is a half-open range of sequence numbers with what the server counted in it.
@@ -66,7 +66,7 @@ func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOpt
 	if err != nil {
 		return nil, err
 	}
-	s := &Shard{Index: ix, AsOf: before.asOf, Stale: before.stale, c: c, expect: -1, versions: o.Versions}
+	s := &Shard{Index: ix, AsOf: before.asOf, Stale: before.stale, c: c, expect: -1, o: o}
 	s.Info = layout.Shard{Number: number, GlobalCheckpoint: -1, MaxSeqNo: -1, Reason: before.unsealed}
 	state, ok := before.states[number]
 	if before.states != nil && !ok {
