@@ -43,7 +43,7 @@ func TestMatch(t *testing.T) {
 		`{"range":{"n":{"gt":9007199254740992}}}`:                         true,
 		`{"range":{"n":{"gt":9007199254740993}}}`:                         false,
 		`{"range":{"f":{"gte":1.5,"lt":1.6}}}`:                            true,
-		`{"range":{"f":{"lt":1e99999999}}}`:                              true,
+		`{"range":{"f":{"lt":1e99999999}}}`:                               true,
 		`{"range":{"digits":{"gte":12,"lte":12}}}`:                        true,
 		`{"range":{"list.v":{"gt":1}}}`:                                   true,
 		`{"range":{"word":{"gte":"fo","lt":"fp"}}}`:                       true,
