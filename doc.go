@@ -12,7 +12,8 @@
 //     backendtest is the suite that every driver passes, package wrap has retries, limits, timeouts and observation for all of them.
 //   - [github.com/escrow-backup/escrow/appbinding] makes clients from AppBinding objects and secrets.
 //   - [github.com/escrow-backup/escrow/task] has the objects that say what is backed up when: Function, Task, BackupConfiguration, sessions and
-//     the like, as Stash has them.
+//     the like, as Stash has them. Resolve makes a Plan of them, which becomes a Job of Kubernetes or runs in the process.
+//   - [github.com/escrow-backup/escrow/metrics] is what is measured, and where it goes.
 //   - [github.com/escrow-backup/escrow/estest] is an in-memory Elasticsearch for unit tests.
 //
 // # Words
