@@ -17,7 +17,7 @@ TESTED := $(filter-out ./internal/e2e,$(MODULES))
 # each runs a command in every module of a list, and stops at the first that fails.
 each = @for m in $(1); do echo "==> $$m: $(2)"; (cd $$m && $(2)) || exit 1; done
 
-.PHONY: check fmt vet tidy generate generated lint vuln test fuzz fuzz-briefly e2e interop-rustic bench bench-repository
+.PHONY: check fmt vet tidy generate generated lint vuln test fuzz fuzz-briefly e2e interop-rustic bench bench-repository bench-storage
 
 check: fmt tidy vet generated lint vuln test fuzz-briefly e2e
 
@@ -84,6 +84,10 @@ interop-rustic: .cache/rustic/bin/rustic
 
 bench-repository:
 	cd internal/e2e && go run ./cmd/benchrepo -dir $(or $(wildcard /dev/shm),/tmp)
+
+# The same with the repositories on MinIO.
+bench-storage:
+	cd internal/e2e && go run ./cmd/benchrepo -s3
 
 bench:
 	$(call each,$(TESTED),go test -run '^$$' -bench . -benchmem ./...)

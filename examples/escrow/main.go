@@ -18,6 +18,8 @@
 //
 //	/srv/backups, local:/srv/backups
 //	s3:https://host:port/bucket/prefix   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, or the machine's identity
+//	azure:container:/prefix              AZURE_ACCOUNT_NAME, AZURE_ACCOUNT_KEY, or the machine's identity
+//	swift:container:/prefix              ST_AUTH, ST_USER, ST_KEY, or OS_AUTH_URL and others
 //	b2:bucket:prefix                     B2_ACCOUNT_ID, B2_ACCOUNT_KEY
 //	rest:https://host:port/path/         RESTIC_REST_USERNAME, RESTIC_REST_PASSWORD
 //	sftp:user@host:/path                 SSH_PRIVATE_KEY_FILE, SSH_KNOWN_HOSTS_FILE; or the agent and ~/.ssh

@@ -12,12 +12,14 @@ import (
 
 	"github.com/escrow-backup/escrow/repository"
 	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/azure"
 	"github.com/escrow-backup/escrow/repository/backend/b2"
 	"github.com/escrow-backup/escrow/repository/backend/local"
 	"github.com/escrow-backup/escrow/repository/backend/mem"
 	"github.com/escrow-backup/escrow/repository/backend/rest"
 	"github.com/escrow-backup/escrow/repository/backend/s3"
 	"github.com/escrow-backup/escrow/repository/backend/sftp"
+	"github.com/escrow-backup/escrow/repository/backend/swift"
 	"github.com/escrow-backup/escrow/repository/backend/wrap"
 	"github.com/escrow-backup/escrow/secret"
 	"github.com/escrow-backup/escrow/storage"
@@ -43,7 +45,7 @@ type storageFlags struct {
 
 func (p *place) flags(f *pflag.FlagSet, env func(string) string) {
 	f.StringVar(&p.url, "repo", env("RESTIC_REPOSITORY"),
-		"`URL` of the repository, in restic's form: local:/path, s3:, b2:, rest:, sftp: or mem: (default $RESTIC_REPOSITORY)")
+		"`URL` of the repository, in restic's form: local:/path, s3:, azure:, swift:, b2:, rest:, sftp: or mem: (default $RESTIC_REPOSITORY)")
 	f.Lookup("repo").DefValue = "" // the environment's value may hold what a help text must not
 	f.StringVar(&p.object, "repository", "", "`FILE` with a Repository object (YAML or JSON), instead of --repo")
 	f.StringVar(&p.secrets, "secrets", "", "`DIR` with the secrets that the Repository or the AppBinding names, a folder each")
@@ -126,10 +128,12 @@ func (a *app) drivers() *backend.Mux {
 	for scheme, open := range map[string]backend.Opener{
 		"local": local.Opener,
 		"mem":   mem.NewOpener(),
+		"azure": azure.Opener,
 		"b2":    b2.Opener,
 		"rest":  rest.Opener,
 		"s3":    s3.Opener,
 		"sftp":  sftp.Opener,
+		"swift": swift.Opener,
 	} {
 		m.Handle(scheme, wrap.RetryOpener(a.tuned(open), a.retrying()))
 	}

@@ -33,6 +33,21 @@ var (
 // Programs are all that Install can install.
 var Programs = []Program{minioProgram, versitygwProgram, gcsProgram, azuriteProgram}
 
+// Path installs one of Programs, unless it is there, and returns the path of its executable.
+func Path(ctx context.Context, name string) (string, error) {
+	for _, p := range Programs {
+		if p.Name != name {
+			continue
+		}
+		if err := p.Install(ctx); err != nil {
+			return "", err
+		}
+		dir, err := p.dir()
+		return p.executable(dir), err
+	}
+	return "", fmt.Errorf("no program %q is known", name)
+}
+
 // dir is where the program lies once it is installed.
 func (p Program) dir() (string, error) {
 	base, err := os.UserCacheDir()

@@ -3,12 +3,7 @@ package storage_test
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"testing"
 
 	"github.com/minio/minio-go/v7"
@@ -23,75 +18,27 @@ import (
 	"github.com/escrow-backup/escrow/repository/repositorytest"
 )
 
-// b2Service stands for Backblaze: MinIO with a bucket that keeps versions, as all of B2's do, behind a proxy that refuses what
-// B2's S3-compatible API refuses, and beside it what answers b2_authorize_account.
-type b2Service struct {
-	*servers.S3
-	authority string
-}
-
-func startB2(t testing.TB) *b2Service {
+func openB2(t testing.TB, s *servers.Backblaze, prefix string) backend.Backend {
 	t.Helper()
-	s := &b2Service{S3: servers.MinIO(t, false)}
-	c := s3Client(t, s.S3)
-	require.NoError(t, c.MakeBucket(t.Context(), "bucket", minio.MakeBucketOptions{}))
-	require.NoError(t, c.EnableVersioning(t.Context(), "bucket"))
-	target, err := url.Parse(s.URL)
-	require.NoError(t, err)
-	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(target)
-		r.Out.Host = r.In.Host // it is signed
-	}}
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPut && (r.Header.Get("If-None-Match") != "" || r.Header.Get("X-Amz-Checksum-Crc32c") != "") {
-			w.Header().Set("Content-Type", "application/xml")
-			w.WriteHeader(http.StatusNotImplemented)
-			fmt.Fprint(w, `<?xml version="1.0"?><Error><Code>NotImplemented</Code><Message>A header is not implemented</Message></Error>`)
-			return
-		}
-		forward.ServeHTTP(w, r)
-	}))
-	t.Cleanup(api.Close)
-	authority := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if id, key, _ := r.BasicAuth(); id != s.KeyID || key != s.Secret {
-			w.WriteHeader(http.StatusUnauthorized)
-			fmt.Fprint(w, `{"status":401,"code":"unauthorized","message":"invalid key"}`)
-			return
-		}
-		fmt.Fprintf(w, `{"accountId":"account","apiInfo":{"storageApi":{"s3ApiUrl":%q,"bucketName":"bucket","bucketId":"1","namePrefix":null}}}`, api.URL)
-	}))
-	t.Cleanup(authority.Close)
-	s.authority = authority.URL
-	return s
-}
-
-func (s *b2Service) open(t testing.TB, prefix string) backend.Backend {
-	t.Helper()
-	b, err := b2.Open(t.Context(), b2.Config{
-		Bucket: "bucket", Prefix: prefix, Endpoint: s.authority,
-		Settings: &backend.Settings{Lookup: func(key string) (string, bool) {
-			v := map[string]string{"B2_ACCOUNT_ID": s.KeyID, "B2_ACCOUNT_KEY": s.Secret}[key]
-			return v, v != ""
-		}},
-	})
+	b, err := b2.Open(t.Context(), b2.Config{Bucket: s.Bucket, Prefix: prefix, Endpoint: s.Authority, Settings: s.Settings()})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.Close() }) // the conformance suite has closed it
 	return b
 }
 
 func TestB2Conformance(t *testing.T) {
-	s := startB2(t)
+	s := servers.B2(t)
 	n := 0
 	backendtest.Run(t, func(t *testing.T) backend.Backend {
 		n++
-		return s.open(t, fmt.Sprintf("prefix/%d", n))
+		return openB2(t, s, fmt.Sprintf("prefix/%d", n))
 	}, &backendtest.Options{ListEntries: 1100}) // more than a page
 }
 
 func TestB2RemoveFreesTheSpace(t *testing.T) {
-	s := startB2(t)
-	c := s3Client(t, s.S3)
-	b := s.open(t, "p")
+	s := servers.B2(t)
+	c := s.Client(t)
+	b := openB2(t, s, "p")
 	h := s3Put(t, b, backend.Pack, "content")
 	hidden := s3Put(t, b, backend.Pack, "hidden")
 	require.NoError(t, c.RemoveObject(t.Context(), "bucket", "p/"+hidden.Path(), minio.RemoveObjectOptions{})) // as others may do
@@ -104,8 +51,8 @@ func TestB2RemoveFreesTheSpace(t *testing.T) {
 }
 
 func TestB2Restic(t *testing.T) {
-	s := startB2(t)
-	resticJudgesCopy(t, s.open(t, "ours"), s.open(t, "theirs"))
+	s := servers.B2(t)
+	resticJudgesCopy(t, openB2(t, s, "ours"), openB2(t, s, "theirs"))
 }
 
 // resticJudgesCopy has restic check and read a copy of a repository that we make in ours, and has us read a copy in theirs of one
@@ -115,7 +62,7 @@ func resticJudgesCopy(t *testing.T, ours, theirs backend.Backend) {
 	want := ourFiles()
 	snapshot := repositorytest.Write(t, repositorytest.Init(t, ours), want)
 	dir := t.TempDir()
-	copyFiles(t, openLocal(t, dir), ours)
+	servers.Copy(t, openLocal(t, dir), ours)
 	restic := resticcli.New(t, dir, string(repositorytest.Password))
 	restic.Check(t)
 	for name, content := range want {
@@ -129,7 +76,7 @@ func resticJudgesCopy(t *testing.T, ours, theirs backend.Backend) {
 	cmd.Stdin = bytes.NewReader([]byte(want["ours/large"]))
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
-	copyFiles(t, theirs, openLocal(t, dir))
+	servers.Copy(t, theirs, openLocal(t, dir))
 	r := repositorytest.Reopen(t, theirs)
 	latest, err := r.Snapshot(t.Context(), "latest")
 	require.NoError(t, err)
@@ -147,21 +94,4 @@ func openLocal(t testing.TB, dir string) backend.Backend {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	return b
-}
-
-// copyFiles copies every file of a repository.
-func copyFiles(t testing.TB, dst, src backend.Backend) {
-	t.Helper()
-	for _, typ := range backend.FileTypes {
-		for fi, err := range src.List(t.Context(), typ) {
-			require.NoError(t, err)
-			r, err := src.Load(t.Context(), fi.Handle, 0, -1)
-			require.NoError(t, err)
-			data, err := io.ReadAll(r)
-			require.NoError(t, err)
-			require.NoError(t, r.Close())
-			require.Len(t, data, int(fi.Size))
-			require.NoError(t, dst.Save(t.Context(), fi.Handle, bytes.NewReader(data), fi.Size))
-		}
-	}
 }

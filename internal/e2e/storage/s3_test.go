@@ -8,12 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"math/rand/v2"
-	"net/url"
 	"sync/atomic"
 	"testing"
 
 	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/internal/e2e/resticcli"
@@ -69,16 +67,6 @@ func configureS3(t testing.TB, s *servers.S3, c s3.Config) *s3.Backend {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
 	return b
-}
-
-// s3Client is what looks behind the driver's back.
-func s3Client(t testing.TB, s *servers.S3) *minio.Client {
-	t.Helper()
-	u, err := url.Parse(s.URL)
-	require.NoError(t, err)
-	c, err := minio.New(u.Host, &minio.Options{Creds: credentials.NewStaticV4(s.KeyID, s.Secret, ""), Region: s.Region})
-	require.NoError(t, err)
-	return c
 }
 
 func s3Put(t testing.TB, b backend.Backend, typ backend.FileType, content string) backend.Handle {
@@ -191,7 +179,7 @@ func TestS3BrokenUpload(t *testing.T) {
 				require.NoError(t, err)
 				t.Fatal(fi)
 			}
-			for u := range s3Client(t, s).ListIncompleteUploads(t.Context(), "bucket", "", true) {
+			for u := range s.Client(t).ListIncompleteUploads(t.Context(), "bucket", "", true) {
 				t.Fatal(u)
 			}
 			require.NoError(t, b.Save(t.Context(), h, bytes.NewReader(content), int64(len(content))))
@@ -240,7 +228,7 @@ func TestS3ObjectLock(t *testing.T) {
 	for _, mode := range []minio.RetentionMode{minio.Governance, minio.Compliance} {
 		t.Run(string(mode), func(t *testing.T) {
 			s := servers.MinIO(t, false)
-			c := s3Client(t, s)
+			c := s.Client(t)
 			require.NoError(t, c.MakeBucket(t.Context(), "bucket", minio.MakeBucketOptions{ObjectLocking: true}))
 			days, unit := uint(1), minio.Days
 			require.NoError(t, c.SetObjectLockConfig(t.Context(), "bucket", &mode, &days, &unit))
@@ -277,7 +265,7 @@ func TestS3ObjectLock(t *testing.T) {
 
 func TestS3VersionedBucket(t *testing.T) {
 	s := servers.MinIO(t, false)
-	c := s3Client(t, s)
+	c := s.Client(t)
 	require.NoError(t, c.MakeBucket(t.Context(), "bucket", minio.MakeBucketOptions{}))
 	require.NoError(t, c.EnableVersioning(t.Context(), "bucket"))
 	hides, deletes := openS3(t, s, "bucket"), configureS3(t, s, s3.Config{DeleteVersions: true})

@@ -36,7 +36,7 @@ func (b *Backend) save(ctx context.Context, h backend.Handle, body io.ReaderAt, 
 	}
 	// The first of two passes over the body also finds a body that is short or cannot be read, before anything is sent.
 	sum := md5.New()
-	if err := exact.Copy(ctx, sum, body, size); err != nil {
+	if err := exact.Copy(ctx, sum, backend.Unpaced(body), size); err != nil {
 		return err
 	}
 	err := b.put(ctx, h, body, size, sum.Sum(nil))

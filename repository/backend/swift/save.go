@@ -32,7 +32,7 @@ func (b *Backend) save(ctx context.Context, h backend.Handle, body io.ReaderAt, 
 	defer done()
 	// The first of two passes over the body also finds a body that is short or cannot be read, before anything is sent.
 	hash := md5.New()
-	if err := exact.Copy(ctx, hash, body, size); err != nil {
+	if err := exact.Copy(ctx, hash, backend.Unpaced(body), size); err != nil {
 		return err
 	}
 	sum := hex.EncodeToString(hash.Sum(nil))

@@ -6,6 +6,10 @@
 //
 //	go run ./cmd/benchrepo -mib 1024 -runs 3 -dir /dev/shm
 //
+// With -s3 the repositories lie on a MinIO server that it starts, and the last part is left out:
+//
+//	go run ./cmd/benchrepo -s3 -mib 1024 -runs 3
+//
 // Each measurement is a process of its own, escrow's too.
 package main
 
@@ -31,7 +35,6 @@ import (
 	"time"
 
 	"github.com/escrow-backup/escrow/repository"
-	"github.com/escrow-backup/escrow/repository/backend/local"
 )
 
 const password = "benchmark"
@@ -48,6 +51,7 @@ func main() {
 	flag.IntVar(&b.mib, "mib", 1024, "size of the data in MiB")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each, of which the median counts")
 	flag.StringVar(&b.profiles, "profiles", "", "a directory for CPU profiles of escrow's part")
+	flag.BoolVar(&b.s3, "s3", false, "keep the repositories on a MinIO server")
 	dir := flag.String("dir", os.TempDir(), "where to work; a tmpfs keeps the disk out of it")
 	flag.Parse()
 	if err := b.run(*dir); err != nil {
@@ -80,7 +84,7 @@ func self(ctx context.Context, step, dir string) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // as restic's program does for itself: memory is compared too
 	}
-	b, err := local.New(dir)
+	b, err := open(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -151,7 +155,9 @@ type sample struct{ cpu, wall, rss float64 }
 type bench struct {
 	mib, runs int
 	profiles  string
+	s3        bool
 	exe       string
+	server    string // URL of the MinIO server
 	work      string
 	results   map[string]map[string][]sample // by step and program
 }
@@ -164,6 +170,13 @@ func (b *bench) run(dir string) (err error) {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(b.work) }() // it is a temporary folder
+	if b.s3 {
+		stop, err := b.startMinIO()
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
 	data := filepath.Join(b.work, "data")
 	if err := generate(data, int64(b.mib)<<20); err != nil {
 		return err
@@ -176,18 +189,26 @@ func (b *bench) run(dir string) (err error) {
 	for _, step := range steps {
 		b.results[step] = map[string][]sample{}
 	}
-	for range b.runs {
-		if err := b.round(peers, data); err != nil {
+	for n := range b.runs {
+		if err := b.round(n, peers, data); err != nil {
 			return err
 		}
 	}
 	b.print(peers)
+	if b.s3 {
+		return nil
+	}
 	return b.limit(data)
 }
 
 // round runs every step once with every program.
-func (b *bench) round(peers []peer, data string) error {
-	repo := func(p peer) string { return filepath.Join(b.work, "repo-"+p.name) }
+func (b *bench) round(n int, peers []peer, data string) error {
+	repo := func(p peer) string {
+		if b.s3 {
+			return fmt.Sprintf("s3:%s/%s-%d/repo", b.server, p.name, n)
+		}
+		return filepath.Join(b.work, "repo-"+p.name)
+	}
 	for _, p := range peers {
 		if _, err := measure(p.command("init", repo(p)), "", nil); err != nil {
 			return fmt.Errorf("%s init: %w", p.name, err)
@@ -203,6 +224,9 @@ func (b *bench) round(peers []peer, data string) error {
 		}
 	}
 	for _, p := range peers {
+		if b.s3 {
+			break // the server's data go with it
+		}
 		if err := os.RemoveAll(repo(p)); err != nil {
 			return err
 		}
@@ -282,6 +306,9 @@ func (b *bench) peers() ([]peer, error) {
 		program := os.Getenv(strings.ToUpper(known.name)) // $RESTIC, $RUSTIC
 		if program == "" {
 			program = known.name
+		}
+		if b.s3 && known.name == "rustic" {
+			continue // it reads other URLs
 		}
 		program, err := exec.LookPath(program)
 		if errors.Is(err, exec.ErrNotFound) {
