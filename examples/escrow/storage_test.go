@@ -1,11 +1,20 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/backendtest"
+	"github.com/escrow-backup/escrow/repository/backend/mem"
 )
 
 func TestPlacesAreShownWithoutPasswords(t *testing.T) {
@@ -87,4 +96,40 @@ spec:
 	write(object, "apiVersion: stash.appscode.com/v1alpha1\nkind: Repository\nmetadata: {name: shop}\nspec: {backend: {s3: {}}}\n")
 	s.fails(exitFailed, []string{"spec.backend.s3.bucket"}, "snapshots", "--repository", object)
 	s.fails(exitFailed, []string{"--repository"}, "snapshots", "--repository", filepath.Join(dir, "none"))
+}
+
+// What the flags say of rates, calls and waiting is what becomes of a storage.
+func TestFlagsOfTheStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var warnings strings.Builder
+		a := &app{stderr: &warnings, out: &output{}, warning: new(sync.Mutex)}
+		a.place.storageFlags = storageFlags{connections: 3, retries: 1, stall: time.Minute, upload: 1, download: 2}
+		faults := backendtest.NewFaults(mem.New())
+		b := a.wrapped(faults)
+		require.Equal(t, 3, backend.Connections(b))
+		content := strings.Repeat("x", 100<<10)
+		h := backendtest.HandleOf(backend.Pack, []byte(content))
+		began := time.Now()
+		require.NoError(t, b.Save(t.Context(), h, strings.NewReader(content), int64(len(content))))
+		require.InDelta(t, 100, time.Since(began).Seconds(), 2)
+		began = time.Now()
+		r, err := b.Load(t.Context(), h, 0, -1)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, r)
+		require.NoError(t, err)
+		require.NoError(t, r.Close())
+		require.InDelta(t, 50, time.Since(began).Seconds(), 2)
+		require.Empty(t, warnings.String())
+
+		faults.Delay(backendtest.Stat, 0, 0, time.Hour)
+		began = time.Now()
+		_, err = b.Stat(t.Context(), h)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.InDelta(t, 120, time.Since(began).Seconds(), 1)
+		require.Equal(t, 1, strings.Count(warnings.String(), "warning: stat pack "), "%s", &warnings)
+		a.quiet = true
+		_, err = b.Stat(t.Context(), h)
+		require.Error(t, err)
+		require.Equal(t, 1, strings.Count(warnings.String(), "\n"))
+	})
 }
