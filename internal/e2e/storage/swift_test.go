@@ -51,11 +51,18 @@ func TestSwift(t *testing.T) {
 }
 
 func swiftConformance(t *testing.T, s *servers.Swift) {
-	n := 0
-	backendtest.Run(t, func(t *testing.T) backend.Backend {
-		n++
-		return openSwift(t, s, fmt.Sprintf("conformance:/prefix/%d", n), s.Settings(s.User, s.Password))
-	}, &backendtest.Options{ListEntries: 300}) // each takes the server some 20 ms of CPU; pages have a test of their own
+	place := func(t *testing.T) backend.Backend {
+		return openSwift(t, s, "conformance:/prefix/"+t.Name(), s.Settings(s.User, s.Password))
+	}
+	backendtest.Run(t, place, &backendtest.Options{
+		ListEntries: 300, // each takes the server some 20 ms of CPU; pages have a test of their own
+		Reopen:      func(t *testing.T, _ backend.Backend) backend.Backend { return place(t) },
+		Forbidden: func(t *testing.T) backend.Backend {
+			strange := s.Settings(s.Stranger, s.Password)
+			strange.Lookup = withToken(t, s, strange.Lookup)
+			return openSwift(t, s, "conformance:/", strange)
+		},
+	})
 }
 
 // swiftRequest asks the server behind the driver's back and returns the header of a success.

@@ -25,10 +25,17 @@ import (
 type Options struct {
 	ListEntries int   // files in the longest list; default 10,000
 	LargeFile   int64 // bytes of the largest file; default 20 MiB
+
+	// Reopen opens the place of b, which is closed, once more, so that what was saved is looked for there. Default: what
+	// outlives Close is not tested.
+	Reopen func(t *testing.T, b backend.Backend) backend.Backend
+
+	// Forbidden opens a place that exists, where the driver may neither read nor write. Default: not tested.
+	Forbidden func(t *testing.T) backend.Backend
 }
 
-// Run tests that the backends which open returns keep the contract of backend.Backend. Each call of open gives an empty
-// one of its own; Run closes it.
+// Run tests that the backends which open returns keep the contract of backend.Backend, and of those optional interfaces,
+// backend.Connector and backend.Unwrapper, that they have. Each call of open gives an empty one of its own; Run closes it.
 func Run(t *testing.T, open func(t *testing.T) backend.Backend, o *Options) {
 	var opts Options
 	if o != nil {
@@ -58,12 +65,19 @@ func Run(t *testing.T, open func(t *testing.T) backend.Backend, o *Options) {
 		{"CancelList", testCancelList},
 		{"Concurrency", testConcurrency},
 		{"SameFileAtOnce", testSameFileAtOnce},
+		{"OptionalInterfaces", testOptionalInterfaces},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := open(t)
 			t.Cleanup(func() { require.NoError(t, b.Close()) })
 			c.fn(t, b, opts)
 		})
+	}
+	if opts.Reopen != nil {
+		t.Run("Reopen", func(t *testing.T) { testReopen(t, open(t), opts.Reopen) })
+	}
+	if opts.Forbidden != nil {
+		t.Run("Forbidden", func(t *testing.T) { testForbidden(t, opts.Forbidden(t)) })
 	}
 }
 
@@ -483,4 +497,60 @@ func testSameFileAtOnce(t *testing.T, b backend.Backend, _ Options) {
 	data, err := load(t.Context(), b, h, 0, -1)
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(content, data))
+}
+
+func testOptionalInterfaces(t *testing.T, b backend.Backend, _ Options) {
+	if c, ok := b.(backend.Connector); ok {
+		require.GreaterOrEqual(t, c.Connections(), 1)
+		require.Equal(t, c.Connections(), backend.Connections(b))
+	}
+	if u, ok := b.(backend.Unwrapper); ok {
+		require.NotNil(t, u.Unwrap())
+	}
+}
+
+// testReopen closes b itself.
+func testReopen(t *testing.T, b backend.Backend, reopen func(*testing.T, backend.Backend) backend.Backend) {
+	content := func(typ backend.FileType) []byte { return []byte("content of a " + typ.String()) }
+	for _, typ := range backend.FileTypes {
+		save(t, b, typ, content(typ))
+	}
+	removed := save(t, b, backend.Lock, []byte("removed"))
+	require.NoError(t, b.Remove(t.Context(), removed))
+	require.NoError(t, b.Close())
+	b = reopen(t, b)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	for _, typ := range backend.FileTypes {
+		h := HandleOf(typ, content(typ))
+		require.Equal(t, map[backend.Handle]int64{h: int64(len(content(typ)))}, list(t, b, typ))
+		data, err := load(t.Context(), b, h, 0, -1)
+		require.NoError(t, err)
+		require.Equal(t, content(typ), data)
+	}
+	requireAbsent(t, b, removed)
+}
+
+// testForbidden closes b. Whoever takes what is kept from him for absent makes a new repository on top of an old one.
+func testForbidden(t *testing.T, b backend.Backend) {
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	refused := func(err error, op Op, h backend.Handle) {
+		requireError(t, err, op, h, fs.ErrPermission)
+		require.NotErrorIs(t, err, fs.ErrNotExist)
+		require.NotErrorIs(t, err, fs.ErrExist)
+	}
+	for _, typ := range backend.FileTypes {
+		h := HandleOf(typ, []byte("content"))
+		refused(b.Save(t.Context(), h, strings.NewReader("content"), 7), Save, h)
+		_, err := load(t.Context(), b, h, 0, -1)
+		refused(err, Load, h)
+		_, err = b.Stat(t.Context(), h)
+		refused(err, Stat, h)
+		refused(b.Remove(t.Context(), h), Remove, h)
+		n := 0
+		for _, err := range b.List(t.Context(), typ) {
+			refused(err, List, backend.Handle{Type: typ})
+			n++
+		}
+		require.Equal(t, 1, n, "the list of %ss is refused, and not empty", typ)
+	}
 }

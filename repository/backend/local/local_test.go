@@ -267,6 +267,12 @@ type readerAt func(p []byte, off int64) (int, error)
 func (f readerAt) ReadAt(p []byte, off int64) (int, error) { return f(p, off) }
 
 func TestConformance(t *testing.T) {
-	backendtest.Run(t, func(t *testing.T) backend.Backend { return open(t, filepath.Join(t.TempDir(), "repo")) },
-		&backendtest.Options{ListEntries: 2000}) // each is synced
+	dir := t.TempDir()
+	at := func(t *testing.T) backend.Backend {
+		return open(t, filepath.Join(dir, filepath.Base(t.Name()), "repo"))
+	}
+	backendtest.Run(t, at, &backendtest.Options{
+		ListEntries: 2000, // each is synced
+		Reopen:      func(t *testing.T, _ backend.Backend) backend.Backend { return at(t) },
+	})
 }

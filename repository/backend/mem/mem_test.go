@@ -13,7 +13,13 @@ import (
 )
 
 func TestConformance(t *testing.T) {
-	backendtest.Run(t, func(*testing.T) backend.Backend { return mem.New() }, nil)
+	stores := mem.NewOpener()
+	open := func(t *testing.T) backend.Backend {
+		b, err := stores(t.Context(), t.Name(), nil)
+		require.NoError(t, err)
+		return b
+	}
+	backendtest.Run(t, open, &backendtest.Options{Reopen: func(t *testing.T, _ backend.Backend) backend.Backend { return open(t) }})
 }
 
 func TestOpener(t *testing.T) {

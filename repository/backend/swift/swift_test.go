@@ -91,11 +91,13 @@ func everyCall(t *testing.T, b backend.Backend) map[string]error {
 
 func TestConformance(t *testing.T) {
 	s := start(t)
-	n := 0
-	backendtest.Run(t, func(t *testing.T) backend.Backend {
-		n++
-		return open(t, fmt.Sprintf("container:/a prefix%%/%d", n), s.login())
-	}, &backendtest.Options{ListEntries: 200, LargeFile: 4 << 20})
+	place := func(t *testing.T) backend.Backend { return open(t, "container:/a prefix%/"+t.Name(), s.login()) }
+	backendtest.Run(t, place, &backendtest.Options{
+		ListEntries: 200,
+		LargeFile:   4 << 20,
+		Reopen:      func(t *testing.T, _ backend.Backend) backend.Backend { return place(t) },
+		Forbidden:   func(t *testing.T) backend.Backend { return open(t, "forbidden:/", s.login()) },
+	})
 }
 
 func TestLayout(t *testing.T) {
