@@ -255,5 +255,3 @@ func (w *wireFunc) Perform(r *http.Request) (*http.Response, error) {
 	res.Body = io.NopCloser(strings.NewReader(w.change(r, string(b))))
 	return res, nil
 }
-
-func mapFile(data []byte) *fstest.MapFile { return &fstest.MapFile{Data: data} }

@@ -50,7 +50,7 @@
 //	             documents, documents_done, documents_reused, bytes_done, seconds_elapsed
 //	initialized  init: id, repository
 //	rejection    restore: index, id, routing, status, type, reason
-//	planned      restore: data_stream, from, to, action, documents, removed
+//	planned      restore: from, to, action, documents, removed
 //	             restore-dir: path, action ("create", "replace" or "conflict"), size
 //	difference   verify: index, missing, metadata, documents_missing, documents_extra, documents_changed, examples
 //	snapshot     snapshots: snapshot_id, short_id, time, hostname, username, tags, paths, parent, tree,
@@ -66,7 +66,7 @@
 //	summary      the last line of
 //	             backup: snapshot_id, parent, indices, documents, documents_read, bytes, bytes_added, segments,
 //	               segments_reused, duration_seconds, warnings, omitted (what, why)
-//	             restore: snapshot_id, dry_run, indices, skipped, documents, bytes, left_out, rejected, retried,
+//	             restore: snapshot_id, dry_run, indices, skipped, documents, bytes, rejected, retried,
 //	               duration_seconds, omitted
 //	             verify: snapshot_id, identical, indices_checked, indices_differing, documents, duration_seconds, omitted
 //	             backup-dir: snapshot_id, parent, files_new, files_changed, files_unmodified, dirs, bytes, bytes_added,
