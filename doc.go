@@ -13,6 +13,7 @@
 //   - [github.com/escrow-backup/escrow/appbinding] makes clients from AppBinding objects and secrets.
 //   - [github.com/escrow-backup/escrow/task] has the objects that say what is backed up when: Function, Task, BackupConfiguration, sessions and
 //     the like, as Stash has them. Resolve makes a Plan of them, which becomes a Job of Kubernetes or runs in the process.
+//     Package session below it decides about sessions, package elasticsearch has the Functions.
 //   - [github.com/escrow-backup/escrow/metrics] is what is measured, and where it goes.
 //   - [github.com/escrow-backup/escrow/estest] is an in-memory Elasticsearch for unit tests.
 //

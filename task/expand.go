@@ -110,6 +110,20 @@ func expandIn[T any](e *expander, at string, v *T) (*T, error) {
 	return out, nil
 }
 
+// Expand gives a copy of v with the variables in its strings replaced, as [Resolve] does it. at names v in errors; one wraps an [*UndefinedError] if
+// variables without a default have no value.
+func Expand[T any](at string, v *T, vars Variables) (*T, error) {
+	e := &expander{vars: vars}
+	out, err := expandIn(e, at, v)
+	if err == nil {
+		err = e.err()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (e *expander) walk(at, path string, v any) any {
 	place := at + ": " + strings.TrimPrefix(path, ".")
 	switch v := v.(type) {

@@ -2,6 +2,7 @@ package task
 
 import (
 	"fmt"
+	"strings"
 	"text/template"
 )
 
@@ -52,4 +53,22 @@ func (h *Handler) checkTemplates() error {
 		}
 		return nil
 	})
+}
+
+// Fill gives a copy of the handler whose templates are replaced by what they make of data.
+func (h *Handler) Fill(data any) (*Handler, error) {
+	out := h.DeepCopy()
+	err := out.strings(func(field string, s *string) error {
+		t, err := template.New("").Option("missingkey=error").Parse(*s)
+		if err != nil {
+			return fmt.Errorf("%s: not a template", field)
+		}
+		var b strings.Builder
+		if err := t.Execute(&b, data); err != nil {
+			return fmt.Errorf("%s: the template asks for what there is not", field)
+		}
+		*s = b.String()
+		return nil
+	})
+	return out, err
 }

@@ -195,7 +195,11 @@ func (in *Invocation) variables(t *target) Variables {
 	}
 	set("NAMESPACE", in.Session.GetNamespace())
 	if t.restore {
-		set("RESTORE_SESSION", in.Session.GetName())
+		if t.kind == KindRestoreBatch {
+			set("RESTORE_BATCH", in.Session.GetName())
+		} else {
+			set("RESTORE_SESSION", in.Session.GetName())
+		}
 		set("SOURCE_HOSTNAME", t.rule.SourceHost)
 		set("RESTORE_PATHS", strings.Join(t.rule.Paths, ","))
 		set("RESTORE_SNAPSHOTS", strings.Join(t.rule.Snapshots, ","))
@@ -234,6 +238,10 @@ func (in *Invocation) variables(t *target) Variables {
 			if n != 0 {
 				set("RETENTION_KEEP_"+name, strconv.FormatInt(n, 10))
 			}
+		}
+		if c := t.policy.IntegrityCheck; c != nil {
+			set("INTEGRITY_CHECK_EVERY", strconv.Itoa(int(c.Every)))
+			set("INTEGRITY_CHECK_READ_DATA", c.ReadData)
 		}
 		set("RETENTION_KEEP_TAGS", strings.Join(r.KeepTags, ","))
 		if r.Prune {
