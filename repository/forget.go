@@ -22,40 +22,6 @@ var (
 	ErrRemovesAll = errors.New("the policy removes all snapshots of a group")
 )
 
-// GroupBy says which snapshots belong together: those that have the named properties in common. A Policy is applied to each
-// group by itself.
-type GroupBy uint8
-
-// The properties; add them up.
-const (
-	GroupByHost GroupBy = 1 << iota
-	GroupByPaths
-	GroupByTags
-	GroupTogether // by nothing: all in one group
-)
-
-// ParseGroupBy reads "host", "paths" and "tags" with commas between them, as restic does; the empty text is GroupTogether.
-func ParseGroupBy(s string) (GroupBy, error) {
-	var g GroupBy
-	for name := range strings.SplitSeq(s, ",") {
-		switch name {
-		case "host", "hosts":
-			g |= GroupByHost
-		case "path", "paths":
-			g |= GroupByPaths
-		case "tag", "tags":
-			g |= GroupByTags
-		case "":
-		default:
-			return 0, fmt.Errorf("group by %q: want host, paths or tags", name)
-		}
-	}
-	if g == 0 {
-		g = GroupTogether
-	}
-	return g, nil
-}
-
 // ForgetOptions of a plan; nil and the zero value work.
 type ForgetOptions struct {
 	Filter  Filter  // snapshots that it does not choose are not touched, and do not count
@@ -72,11 +38,9 @@ type ForgetPlan struct {
 
 // ForgetGroup is what a plan decides about a group.
 type ForgetGroup struct {
-	Hostname string   // if grouped by it
-	Paths    []string // sorted; if grouped by them
-	Tags     []string // sorted; if grouped by them
-	Keep     []Kept   // the newest first
-	Remove   []*Snapshot
+	GroupKey
+	Keep   []Kept // the newest first
+	Remove []*Snapshot
 }
 
 // Kept is a snapshot, and the rules of the policy that keep it, in restic's words.
@@ -99,7 +63,7 @@ func (p *ForgetPlan) String() string {
 	var b strings.Builder
 	kept := 0
 	for _, g := range p.Groups {
-		fmt.Fprintf(&b, "group%s: keep %d, remove %d\n", g.name(), len(g.Keep), len(g.Remove))
+		fmt.Fprintf(&b, "group%v: keep %d, remove %d\n", g.GroupKey, len(g.Keep), len(g.Remove))
 		for _, k := range g.Keep {
 			fmt.Fprintf(&b, "  keep   %s: %s\n", describe(k.Snapshot), strings.Join(k.Reasons, ", "))
 		}
@@ -110,20 +74,6 @@ func (p *ForgetPlan) String() string {
 	}
 	fmt.Fprintf(&b, "in all: keep %d, remove %d\n", kept, p.Removes())
 	return b.String()
-}
-
-func (g *ForgetGroup) name() string {
-	s := ""
-	if g.Hostname != "" {
-		s += fmt.Sprintf(" host %q", g.Hostname)
-	}
-	if len(g.Paths) > 0 {
-		s += fmt.Sprintf(" paths %q", g.Paths)
-	}
-	if len(g.Tags) > 0 {
-		s += fmt.Sprintf(" tags %q", g.Tags)
-	}
-	return s
 }
 
 // describe gives a snapshot on one line. One that could not be read has an id alone.
@@ -159,59 +109,25 @@ func (r *Repo) planForget(ctx context.Context, p Policy, o *ForgetOptions) (*For
 	if err != nil {
 		return nil, err
 	}
+	found = slices.DeleteFunc(found, func(s *Snapshot) bool { return !opt.Filter.has(s) })
 	slices.Reverse(found)
 	plan := &ForgetPlan{}
-	for _, group := range groups(found, opt) {
-		reasons := p.apply(group.Remove, r.now())
-		var remove []*Snapshot
-		for i, s := range group.Remove {
+	for _, of := range opt.GroupBy.Group(found) {
+		group := ForgetGroup{GroupKey: of.GroupKey}
+		reasons := p.apply(of.Snapshots, r.now())
+		for i, s := range of.Snapshots {
 			if len(reasons[i]) > 0 {
 				group.Keep = append(group.Keep, Kept{s, reasons[i]})
 			} else {
-				remove = append(remove, s)
+				group.Remove = append(group.Remove, s)
 			}
 		}
-		group.Remove = remove
 		if len(group.Keep) == 0 && !opt.AllowRemoveAll {
-			return nil, fmt.Errorf("group%s of %d snapshots: %w", group.name(), len(remove), ErrRemovesAll)
+			return nil, fmt.Errorf("group%v of %d snapshots: %w", group.GroupKey, len(group.Remove), ErrRemovesAll)
 		}
-		plan.Groups = append(plan.Groups, *group)
+		plan.Groups = append(plan.Groups, group)
 	}
 	return plan, nil
-}
-
-// groups sorts the snapshots that are chosen into groups, all as if to be removed. Their order does not depend on the
-// order of the snapshots.
-func groups(snapshots []*Snapshot, opt ForgetOptions) []*ForgetGroup {
-	byKey := map[string]*ForgetGroup{}
-	var keys []string
-	for _, s := range snapshots {
-		if !opt.Filter.has(s) {
-			continue
-		}
-		g := &ForgetGroup{}
-		if opt.GroupBy&GroupByHost != 0 {
-			g.Hostname = s.Hostname
-		}
-		if opt.GroupBy&GroupByPaths != 0 {
-			g.Paths = slices.Sorted(slices.Values(s.Paths))
-		}
-		if opt.GroupBy&GroupByTags != 0 {
-			g.Tags = slices.Sorted(slices.Values(s.Tags))
-		}
-		key := fmt.Sprintf("%q %q %q", g.Hostname, g.Paths, g.Tags)
-		if byKey[key] == nil {
-			byKey[key] = g
-			keys = append(keys, key)
-		}
-		byKey[key].Remove = append(byKey[key].Remove, s)
-	}
-	slices.Sort(keys)
-	sorted := make([]*ForgetGroup, len(keys))
-	for i, key := range keys {
-		sorted[i] = byKey[key]
-	}
-	return sorted
 }
 
 // PlanForgetIDs plans to remove the given snapshots, even damaged ones. The error wraps fs.ErrNotExist if one is not there.

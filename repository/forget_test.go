@@ -298,3 +298,22 @@ func TestTag(t *testing.T) {
 		require.ErrorContains(t, err, "change: ")
 	}
 }
+
+func TestGroup(t *testing.T) {
+	all := []*repository.Snapshot{
+		{Hostname: "b", Paths: []string{"/y", "/x"}, Tags: []string{"t"}},
+		{Hostname: "a", Paths: []string{"/x"}},
+		{Hostname: "b", Paths: []string{"/x", "/y"}, Tags: []string{"u"}},
+	}
+	got := (repository.GroupByHost | repository.GroupByPaths).Group(all)
+	require.Equal(t, []repository.SnapshotGroup{
+		{GroupKey: repository.GroupKey{Hostname: "a", Paths: []string{"/x"}}, Snapshots: all[1:2]},
+		{GroupKey: repository.GroupKey{Hostname: "b", Paths: []string{"/x", "/y"}}, Snapshots: []*repository.Snapshot{all[0], all[2]}},
+	}, got)
+	require.Equal(t, ` host "b" paths ["/x" "/y"]`, got[1].String())
+	require.Len(t, repository.GroupByTags.Group(all), 3)
+	for _, together := range []repository.GroupBy{0, repository.GroupTogether} {
+		require.Equal(t, []repository.SnapshotGroup{{Snapshots: all}}, together.Group(all))
+	}
+	require.Empty(t, repository.GroupByHost.Group(nil))
+}

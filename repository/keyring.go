@@ -49,6 +49,22 @@ func (r *Repo) Keys(ctx context.Context) iter.Seq2[*KeyInfo, error] {
 	}
 }
 
+// Key finds one key, by its id or a prefix of it that no other has. The error wraps fs.ErrNotExist if there is none.
+func (r *Repo) Key(ctx context.Context, ref string) (*KeyInfo, error) {
+	h, err := r.findKeyFile(ctx, ref)
+	var k *KeyInfo
+	if err == nil {
+		k, err = r.keyInfo(ctx, h)
+	}
+	if err == nil && k == nil {
+		err = fmt.Errorf("it was removed meanwhile: %w", fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find key %.64q: %w", ref, err)
+	}
+	return k, nil
+}
+
 // keyInfo gives nil for a key that was removed since it was listed.
 func (r *Repo) keyInfo(ctx context.Context, h backend.Handle) (*KeyInfo, error) {
 	id, err := ParseID(h.Name)

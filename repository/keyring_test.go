@@ -54,6 +54,13 @@ func TestKeys(t *testing.T) {
 	_, err = r.AddKey(t.Context(), "", nil)
 	require.ErrorIs(t, err, fs.ErrInvalid)
 
+	k, err := r.Key(t.Context(), id.Short())
+	require.NoError(t, err)
+	require.Equal(t, []any{id, "h", "u", false}, []any{k.ID, k.Hostname, k.Username, k.InUse})
+	for ref, want := range map[string]error{"": fs.ErrInvalid, "zz": fs.ErrNotExist} {
+		_, err = r.Key(t.Context(), ref)
+		require.ErrorIs(t, err, want)
+	}
 	require.ErrorIs(t, r.RemoveKey(t.Context(), first[0].ID.String()), fs.ErrPermission)
 	require.ErrorIs(t, r.RemoveKey(t.Context(), ""), fs.ErrInvalid)
 	require.ErrorIs(t, r.RemoveKey(t.Context(), "zz"), fs.ErrNotExist)
