@@ -28,9 +28,10 @@ func inside(name string) string {
 
 func (a *app) lsCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "ls [SNAPSHOT [PATH]]",
+		Use:   "ls [SNAPSHOT[:PATH] [PATH]]",
 		Short: "List the files of a snapshot",
-		Long: `ls lists the files of a snapshot (default: the latest), or those below a path in it, with their sizes.
+		Long: `ls lists the files of a snapshot (default: the latest), or those below a path in it, with their sizes. "ls latest:/dir" gives
+paths below dir, "ls latest /dir" whole ones.
 
 JSON: one {"message_type":"node","path":...,"type":"file" or "dir","size":n} a line; no summary.`,
 		Args: cobra.MaximumNArgs(2),
@@ -73,7 +74,7 @@ JSON: one {"message_type":"node","path":...,"type":"file" or "dir","size":n} a l
 
 func (a *app) dumpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "dump SNAPSHOT PATH",
+		Use:   "dump SNAPSHOT[:PATH] PATH",
 		Short: "Write a file of a snapshot to standard output",
 		Long: `dump writes the bytes of one file to standard output. If it cannot write all of them it fails and says how many it wrote.
 A documents file is the body of _bulk requests:
@@ -139,8 +140,9 @@ func (a *app) catCommand() *cobra.Command {
 	sub("config", "Print the repository's id and format", cobra.NoArgs, func(cmd *cobra.Command, _ []string) error {
 		return a.withRepo(cmd.Context(), func(repo *repository.Repo) error {
 			return a.indented(struct {
-				ID string `json:"id"`
-			}{repo.ID()})
+				ID      string `json:"id"`
+				Version int    `json:"version"`
+			}{repo.ID(), repo.Version()})
 		})
 	})
 	sub("snapshot [SNAPSHOT]", "Print a snapshot (default: the latest)", cobra.MaximumNArgs(1),

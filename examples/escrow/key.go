@@ -33,7 +33,7 @@ func (a *app) keyCommand() *cobra.Command {
 		Long: `key manages the keys of the repository. Each is opened by its own password; all open the same data.
 
 JSON: list gives one {"message_type":"key","id":...,"in_use":b,"created":...,"hostname":...,"username":...,"error":...} a key;
-the others one line {"message_type":"summary","action":"added", "removed" or "changed","id":...}.`,
+the others one line {"message_type":"summary","action":"added", "removed", "would be removed" or "changed","id":...}.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return usagef("key what? list, add, remove or passwd") },
 	}
@@ -132,17 +132,37 @@ func (a *app) keyListCommand() *cobra.Command {
 }
 
 func (a *app) keyRemoveCommand() *cobra.Command {
-	return &cobra.Command{
+	var dryRun bool
+	cmd := &cobra.Command{
 		Use: "remove ID", Short: "Remove a key", Args: cobra.ExactArgs(1),
-		Long: "remove removes a key, named by its id or the beginning of it. It refuses the one that the given password opened.",
+		Long: `remove removes a key, named by its id or the beginning of it, and says before whose it is. It refuses the one that the given
+password opened.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withRepo(cmd.Context(), func(repo *repository.Repo) error {
-				if err := repo.RemoveKey(cmd.Context(), args[0]); err != nil {
+			ctx := cmd.Context()
+			return a.withRepo(ctx, func(repo *repository.Repo) error {
+				k, err := repo.Key(ctx, args[0])
+				if err != nil {
 					return err
 				}
-				a.keyDone("removed", args[0])
+				if !a.quiet {
+					a.out.textf("key %s, made by %q on %q at %s\n", short(k.ID), k.Username, k.Hostname, k.Created.Local().Format(time.DateTime))
+				}
+				action := "would be removed"
+				switch {
+				case !dryRun:
+					action = "removed"
+					err = repo.RemoveKey(ctx, k.ID.String())
+				case k.InUse:
+					err = fmt.Errorf("remove key %s: the repository was opened with it", short(k.ID))
+				}
+				if err != nil {
+					return err
+				}
+				a.keyDone(action, k.ID.String())
 				return nil
 			})
 		},
 	}
+	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "say which key it is, remove nothing")
+	return cmd
 }

@@ -47,14 +47,16 @@
 // renamed or removed. Sizes are bytes, times are RFC 3339, durations are seconds.
 //
 //	status       backup, restore, verify, about once a second unless --quiet: operation, index, indices, indices_done,
-//	             documents, documents_done, documents_reused, bytes_done, seconds_elapsed
+//	               documents, documents_done, documents_reused, bytes_done, seconds_elapsed
 //	initialized  init: id, repository
 //	rejection    restore: index, id, routing, status, type, reason
 //	planned      restore: from, to, action, documents, removed
 //	             restore-dir: path, action ("create", "replace" or "conflict"), size
+//	planned_object     restore: section, name, action, note
 //	difference   verify: index, missing, metadata, documents_missing, documents_extra, documents_changed, examples
-//	snapshot     snapshots: snapshot_id, short_id, time, hostname, username, tags, paths, parent, tree,
-//	             bytes
+//	object_difference  verify: name, missing, metadata
+//	snapshot     snapshots: snapshot_id, short_id, time, hostname, username, tags, paths, parent, tree, bytes, group
+//	             copy: action ("copied" or "skipped"), snapshot_id, original
 //	node         ls: path, type ("file" or "dir"), size
 //	problem      check: kind, subject, blob, snapshot, path, harmless, error
 //	key          key list: id, in_use, created, hostname, username, error
@@ -63,12 +65,12 @@
 //	forget       forget: action ("keep" or "remove"), snapshot_id, short_id, time, hostname, tags, paths, reasons, group
 //	tag          tag: old_snapshot_id, new_snapshot_id, old_tags, new_tags
 //	lock         unlock: id, time, exclusive, hostname, username, pid, reason
-//	summary      the last line of
-//	             backup: snapshot_id, parent, indices, documents, documents_read, bytes, bytes_added, segments,
-//	               segments_reused, duration_seconds, warnings, omitted (what, why)
-//	             restore: snapshot_id, dry_run, indices, skipped, documents, bytes, rejected, retried,
+//	summary      backup: snapshot_id, parent, indices, data_streams, sections (name, objects, absent), documents,
+//	               documents_read, bytes, bytes_added, segments, segments_reused, duration_seconds, warnings, omitted (what, why)
+//	             restore: snapshot_id, dry_run, indices, skipped, data_streams, objects, objects_left, documents, bytes,
+//	               left_out, rejected, retried, duration_seconds, omitted
+//	             verify: snapshot_id, identical, indices_checked, indices_differing, objects_differing, documents,
 //	               duration_seconds, omitted
-//	             verify: snapshot_id, identical, indices_checked, indices_differing, documents, duration_seconds, omitted
 //	             backup-dir: snapshot_id, parent, files_new, files_changed, files_unmodified, dirs, bytes, bytes_added,
 //	               duration_seconds, omitted
 //	             restore-dir: snapshot_id, dry_run, files, links, dirs, others, bytes, duration_seconds, omitted
@@ -89,8 +91,8 @@
 //	             tag: dry_run, changed
 //	             unlock: dry_run, removed
 //
-// copy also prints a snapshot line for each: action, snapshot_id, original. cat prints the stored JSON itself, dump the bytes
-// of a file and export an archive, with and without --json.
+// A summary is the last line. cat prints the stored JSON itself, dump the bytes of a file and export an archive, with and without
+// --json.
 package main
 
 import (

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"strconv"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -69,4 +71,16 @@ func filterFlags(f *pflag.FlagSet, to *repository.Filter) {
 	f.StringArrayVar(&to.Hostnames, "host", nil, "only snapshots of this `HOST`; repeated: of one of them")
 	tagLists(f, &to.AnyTags, "tag", "only snapshots with all of these `TAGS`, commas between them; repeated: with one of the lists")
 	f.StringArrayVar(&to.Paths, "path", nil, "only snapshots of this `PATH`; repeated: of all of them")
+}
+
+// moment is a flag for a time: a day or a second of this machine's time zone, or one that names its zone.
+func moment(f *pflag.FlagSet, to *time.Time, name, usage string) {
+	f.Var(&parsed{kind: "time", set: func(s string) (err error) {
+		for _, form := range []string{time.DateOnly, time.DateTime, time.RFC3339} {
+			if *to, err = time.ParseInLocation(form, s, time.Local); err == nil {
+				return nil
+			}
+		}
+		return errors.New("want a time such as 2026-01-31 or 2026-01-31T12:00:00Z")
+	}}, name, usage)
 }

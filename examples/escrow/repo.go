@@ -86,14 +86,17 @@ func (a *app) withRepo(ctx context.Context, fn func(*repository.Repo) error) err
 	})
 }
 
-// withSnapshot opens the repository and the files of a snapshot in it.
+// withSnapshot opens the repository and the files of a snapshot in it, or, with a ref such as "latest:/path", those below a path.
 func (a *app) withSnapshot(ctx context.Context, ref string, fn func(*repository.Snapshot, fs.FS) error) error {
 	return a.withRepo(ctx, func(repo *repository.Repo) error {
-		sn, err := repo.Snapshot(ctx, ref)
+		sn, name, err := repo.Resolve(ctx, ref)
 		if err != nil {
 			return err
 		}
 		files, err := repo.FS(ctx, sn)
+		if err == nil {
+			files, err = fs.Sub(files, name)
+		}
 		if err != nil {
 			return err
 		}
