@@ -56,7 +56,7 @@ vuln: $(BIN)/govulncheck-$(GOVULNCHECK)
 	done
 
 test:
-	$(call each,$(TESTED),go test -race -timeout 10m ./...)
+	$(call each,$(TESTED),go test -race -timeout 20m ./...)
 
 # Every fuzz target of every module, one after the other: go test takes one at a time.
 fuzz:
