@@ -47,7 +47,8 @@
 // renamed or removed. Sizes are bytes, times are RFC 3339, durations are seconds.
 //
 //	status       backup, restore, verify, about once a second unless --quiet: operation, index, indices, indices_done,
-//	               documents, documents_done, documents_reused, bytes_done, seconds_elapsed
+//	               documents, documents_done, documents_reused, bytes_done, seconds_elapsed, and where known seconds_left,
+//	               bytes_uploaded
 //	initialized  init: id, repository
 //	rejection    restore: index, id, routing, status, type, reason
 //	planned      restore: from, to, action, documents, removed
@@ -66,7 +67,8 @@
 //	tag          tag: old_snapshot_id, new_snapshot_id, old_tags, new_tags
 //	lock         unlock: id, time, exclusive, hostname, username, pid, reason
 //	summary      backup: snapshot_id, parent, indices, data_streams, sections (name, objects, absent), documents,
-//	               documents_read, bytes, bytes_added, segments, segments_reused, duration_seconds, warnings, omitted (what, why)
+//	               documents_read, bytes, bytes_added, segments, segments_reused, resumed, duration_seconds, warnings,
+//	               omitted (what, why)
 //	             restore: snapshot_id, dry_run, indices, skipped, data_streams, objects, objects_left, documents, bytes,
 //	               left_out, rejected, retried, duration_seconds, omitted
 //	             verify: snapshot_id, identical, indices_checked, indices_differing, objects_differing, documents,
