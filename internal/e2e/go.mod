@@ -8,6 +8,8 @@ replace github.com/escrow-backup/escrow/repository/backend/s3 => ../../repositor
 
 replace github.com/escrow-backup/escrow/repository/backend/azure => ../../repository/backend/azure
 
+replace github.com/escrow-backup/escrow/repository/backend/gcs => ../../repository/backend/gcs
+
 replace github.com/escrow-backup/escrow/repository/backend/b2 => ../../repository/backend/b2
 
 require (
@@ -16,6 +18,7 @@ require (
 	github.com/escrow-backup/escrow v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/repository/backend/azure v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/repository/backend/b2 v0.0.0-00010101000000-000000000000
+	github.com/escrow-backup/escrow/repository/backend/gcs v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/repository/backend/s3 v0.0.0-00010101000000-000000000000
 	github.com/klauspost/compress v1.20.3
 	github.com/minio/minio-go/v7 v7.4.1
@@ -25,6 +28,7 @@ require (
 )
 
 require (
+	cloud.google.com/go/compute/metadata v0.3.0 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.23.3 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.15.0 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/internal v1.13.0 // indirect
@@ -60,6 +64,7 @@ require (
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/exp v0.0.0-20260813180055-c1d0aacb2297 // indirect
 	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/oauth2 v0.38.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect

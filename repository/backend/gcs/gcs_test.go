@@ -1,0 +1,613 @@
+package gcs_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/repository/backend"
+	"github.com/escrow-backup/escrow/repository/backend/backendtest"
+	"github.com/escrow-backup/escrow/repository/backend/gcs"
+)
+
+const token = "ya29.secret-access-token"
+
+// settings have no more than what is given: nothing of the environment.
+func settings(values map[string]string) *backend.Settings {
+	return &backend.Settings{Lookup: func(key string) (string, bool) {
+		v, found := values[key]
+		return v, found
+	}}
+}
+
+func credentials() *backend.Settings {
+	return settings(map[string]string{"GOOGLE_ACCESS_TOKEN": token, "GOOGLE_PROJECT_ID": "project"})
+}
+
+// serve opens the bucket "bucket" at a server that answers as h does.
+func serve(t *testing.T, c gcs.Config, h http.HandlerFunc) *gcs.Backend {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	c.Endpoint, c.Bucket = server.URL, "bucket"
+	if c.Settings == nil {
+		c.Settings = credentials()
+	}
+	b, err := gcs.Open(t.Context(), c)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b
+}
+
+// refuse answers as Cloud Storage does: in JSON, but for media, where it sends a text that it calls HTML.
+func refuse(w http.ResponseWriter, r *http.Request, status int, reason, message string) {
+	if r.URL.Query().Get("alt") == "media" {
+		w.Header().Set("Content-Type", "text/html; charset=UTF-8")
+		w.WriteHeader(status)
+		fmt.Fprint(w, message)
+		return
+	}
+	answer(w, status, map[string]any{"error": map[string]any{
+		"code": status, "message": message, "errors": []any{map[string]string{"message": message, "domain": "global", "reason": reason}},
+	}})
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		panic(err)
+	}
+}
+
+func save(ctx context.Context, b backend.Backend, typ backend.FileType, content string) (backend.Handle, error) {
+	h := backendtest.HandleOf(typ, []byte(content))
+	return h, b.Save(ctx, h, strings.NewReader(content), int64(len(content)))
+}
+
+func load(b backend.Backend, off, n int64) (string, error) {
+	r, err := b.Load(context.Background(), backendtest.HandleOf(backend.Pack, []byte("p")), off, n)
+	if err != nil {
+		return "", err
+	}
+	data, err := io.ReadAll(r)
+	return string(data), errors.Join(err, r.Close())
+}
+
+func list(b backend.Backend, typ backend.FileType) (infos []backend.FileInfo, err error) {
+	for fi, e := range b.List(context.Background(), typ) {
+		if e != nil {
+			return infos, e
+		}
+		infos = append(infos, fi)
+	}
+	return infos, nil
+}
+
+// everyCall makes each call once and returns the errors by operation.
+func everyCall(b backend.Backend) map[string]error {
+	ctx := context.Background()
+	h := backendtest.HandleOf(backend.Pack, []byte("p"))
+	_, saveErr := save(ctx, b, backend.Pack, "p")
+	_, statErr := b.Stat(ctx, h)
+	_, loadErr := load(b, 0, -1)
+	_, rangeErr := load(b, 2, 3)
+	_, listErr := list(b, backend.Pack)
+	return map[string]error{
+		"save": saveErr, "stat": statErr, "load": loadErr, "load range": rangeErr, "list": listErr, "remove": b.Remove(ctx, h),
+	}
+}
+
+func requireNoSecret(t *testing.T, err error) {
+	t.Helper()
+	require.NotContains(t, err.Error(), "secret")
+	require.NotContains(t, err.Error(), token)
+}
+
+func TestErrorResponses(t *testing.T) {
+	for _, c := range []struct {
+		status   int
+		reason   string
+		sentinel error
+	}{
+		{404, "notFound", fs.ErrNotExist},
+		{412, "conditionNotMet", fs.ErrExist},
+		{401, "authError", fs.ErrPermission},
+		{403, "forbidden", fs.ErrPermission},
+		{403, "retentionPolicyNotMet", fs.ErrPermission},
+		{403, "rateLimitExceeded", nil},
+		{403, "userRateLimitExceeded", nil},
+		{429, "rateLimitExceeded", nil},
+		{400, "invalid", nil},
+		{503, "backendError", nil},
+	} {
+		t.Run(fmt.Sprint(c.status, c.reason), func(t *testing.T) {
+			b := serve(t, gcs.Config{}, func(w http.ResponseWriter, r *http.Request) {
+				require.Equal(t, "Bearer "+token, r.Header.Get("Authorization"))
+				if c.status == 404 && strings.HasSuffix(r.URL.Path, "/o") && r.Method == http.MethodGet {
+					answer(w, 200, map[string]any{"kind": "storage#objects"})
+					return
+				}
+				// It repeats what it was sent, as careless servers do.
+				w.Header().Set("Retry-After", "7")
+				refuse(w, r, c.status, c.reason, "No, not\nwith "+token+".")
+			})
+			for op, err := range everyCall(b) {
+				if op == "list" && c.sentinel == fs.ErrNotExist {
+					require.NoError(t, err)
+					continue
+				}
+				require.Error(t, err, op)
+				requireNoSecret(t, err)
+				for _, s := range []error{fs.ErrNotExist, fs.ErrPermission, fs.ErrExist} {
+					require.Equal(t, s == c.sentinel, errors.Is(err, s), "%s: %v", op, err)
+				}
+				var be *backend.Error
+				require.ErrorAs(t, err, &be)
+				if op != "save" || c.status != 404 {
+					require.ErrorContains(t, err, fmt.Sprintf("No, not with [token] (%d %s)", c.status, c.reason), op)
+				}
+				var busy interface{ RetryAfter() time.Duration }
+				require.ErrorAs(t, err, &busy, op)
+				require.Equal(t, 7*time.Second, busy.RetryAfter(), op)
+			}
+		})
+	}
+}
+
+func TestMissingBucket(t *testing.T) {
+	missing := func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/b") {
+			require.Equal(t, "project", r.URL.Query().Get("project"))
+			refuse(w, r, 403, "forbidden", "No.")
+			return
+		}
+		refuse(w, r, 404, "notFound", "The specified bucket does not exist.")
+	}
+	for op, err := range everyCall(serve(t, gcs.Config{}, missing)) {
+		require.ErrorIs(t, err, fs.ErrNotExist, op)
+		require.ErrorContains(t, err, `bucket "bucket" does not exist at 127.0.0.1:`)
+	}
+	// Where it may be created, it is an empty repository.
+	b := serve(t, gcs.Config{CreateBucket: true}, missing)
+	for _, typ := range backend.FileTypes {
+		infos, err := list(b, typ)
+		require.NoError(t, err)
+		require.Empty(t, infos)
+	}
+	_, err := save(t.Context(), b, backend.Key, "k")
+	require.ErrorIs(t, err, fs.ErrPermission)
+	require.ErrorContains(t, err, `create bucket "bucket"`)
+
+	b = serve(t, gcs.Config{CreateBucket: true, Settings: settings(map[string]string{"GOOGLE_ACCESS_TOKEN": token})}, missing)
+	_, err = save(t.Context(), b, backend.Key, "k")
+	require.ErrorContains(t, err, "GOOGLE_PROJECT_ID is not set")
+}
+
+// A proxy, a portal or a load balancer says things that Cloud Storage never said.
+func TestAnswersOfOthers(t *testing.T) {
+	for _, status := range []int{200, 404, 403, 412, 502} {
+		for _, kind := range []string{"text/html; charset=utf-8", "text/plain"} {
+			b := serve(t, gcs.Config{}, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", kind)
+				w.WriteHeader(status)
+				fmt.Fprint(w, "<html><body>please log in</body></html>")
+			})
+			for op, err := range everyCall(b) {
+				if op == "load" && status == 200 && kind == "text/plain" {
+					continue // a file may be anything
+				}
+				require.Error(t, err, op)
+				for _, s := range []error{fs.ErrNotExist, fs.ErrPermission, fs.ErrExist} {
+					require.NotErrorIs(t, err, s, op)
+				}
+			}
+		}
+	}
+	elsewhere := serve(t, gcs.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+	})
+	for op, err := range everyCall(elsewhere) {
+		require.ErrorContains(t, err, "302 Found", op)
+	}
+	cut := serve(t, gcs.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		require.NoError(t, err)
+		_ = c.Close()
+	})
+	for op, err := range everyCall(cut) {
+		require.Error(t, err, op)
+		require.NotContains(t, err.Error(), "http://", op)
+		require.NotErrorIs(t, err, fs.ErrNotExist, op)
+	}
+}
+
+// stored reads a multipart upload as the service does, and describes what it has got.
+func stored(t *testing.T, r *http.Request) (meta map[string]string, content []byte, info map[string]string) {
+	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	require.NoError(t, err)
+	require.Equal(t, "multipart/related", kind)
+	parts := multipart.NewReader(r.Body, params["boundary"])
+	p, err := parts.NextRawPart()
+	require.NoError(t, err)
+	require.NoError(t, json.NewDecoder(p).Decode(&meta))
+	p, err = parts.NextRawPart()
+	require.NoError(t, err)
+	require.Equal(t, "application/octet-stream", p.Header.Get("Content-Type"))
+	content, err = io.ReadAll(p)
+	require.NoError(t, err)
+	_, err = parts.NextRawPart()
+	require.ErrorIs(t, err, io.EOF)
+	sum := md5.Sum(content)
+	return meta, content, map[string]string{
+		"name": meta["name"], "size": fmt.Sprint(len(content)), "md5Hash": base64.StdEncoding.EncodeToString(sum[:]), "generation": "17",
+	}
+}
+
+func TestSaveRequest(t *testing.T) {
+	s := credentials()
+	s.StorageClass = "nearline"
+	var meta, info map[string]string
+	var got []byte
+	b := serve(t, gcs.Config{Prefix: "/a/ä b/", Settings: s}, func(w http.ResponseWriter, r *http.Request) {
+		require.Equal(t, http.MethodPost, r.Method)
+		require.Equal(t, "/upload/storage/v1/b/bucket/o", r.URL.Path)
+		require.Equal(t, "multipart", r.URL.Query().Get("uploadType"))
+		require.Equal(t, "0", r.URL.Query().Get("ifGenerationMatch"))
+		meta, got, info = stored(t, r)
+		answer(w, 200, info)
+	})
+	for _, typ := range backend.FileTypes {
+		for _, content := range []string{"content of a " + typ.String(), "", "\x00--\r\n"} {
+			h, err := save(t.Context(), b, typ, content)
+			require.NoError(t, err)
+			require.Equal(t, content, string(got))
+			require.Equal(t, "a/ä b/"+h.Path(), meta["name"])
+			require.Equal(t, info["md5Hash"], meta["md5Hash"])
+			crc := crc32.Checksum([]byte(content), crc32.MakeTable(crc32.Castagnoli))
+			require.Equal(t, base64.StdEncoding.EncodeToString([]byte{byte(crc >> 24), byte(crc >> 16), byte(crc >> 8), byte(crc)}), meta["crc32c"])
+			class := ""
+			if typ == backend.Pack {
+				class = "NEARLINE"
+			}
+			require.Equal(t, class, meta["storageClass"])
+		}
+	}
+	h := backendtest.HandleOf(backend.Pack, nil)
+	require.ErrorIs(t, b.Save(t.Context(), h, strings.NewReader(""), 5<<40+1), fs.ErrInvalid)
+}
+
+// A server that stores something else, and says so, is not left with it.
+func TestStoredSomethingElse(t *testing.T) {
+	var removed []string
+	b := serve(t, gcs.Config{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodDelete {
+			removed = append(removed, r.URL.Path+" "+r.URL.Query().Get("ifGenerationMatch"))
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		_, _, info := stored(t, r)
+		info["md5Hash"] = "other"
+		answer(w, 200, info)
+	})
+	h, err := save(t.Context(), b, backend.Pack, "content")
+	require.ErrorContains(t, err, `7 bytes with the MD5 "other"`)
+	require.Equal(t, []string{"/storage/v1/b/bucket/o/" + h.Path() + " 17"}, removed)
+}
+
+func TestBodyIsNotReadAfterSave(t *testing.T) {
+	b := serve(t, gcs.Config{}, func(w http.ResponseWriter, r *http.Request) { refuse(w, r, 403, "forbidden", "No.") })
+	content := make([]byte, 8<<20)
+	for range 5 {
+		err := b.Save(t.Context(), backendtest.HandleOf(backend.Pack, content), bytes.NewReader(content), int64(len(content)))
+		require.ErrorIs(t, err, fs.ErrPermission)
+		clear(content) // the race detector sees a reader
+	}
+}
+
+func TestLoadAnswers(t *testing.T) {
+	part := func(span, body string, length int) func(w http.ResponseWriter) {
+		return func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", fmt.Sprint(length))
+			w.Header().Set("Content-Range", span)
+			w.WriteHeader(http.StatusPartialContent)
+			fmt.Fprint(w, body)
+		}
+	}
+	whole := func(length string) func(w http.ResponseWriter) {
+		return func(w http.ResponseWriter) {
+			if length != "" {
+				w.Header().Set("Content-Length", length)
+			}
+			fmt.Fprint(w, "0123456789")
+			_ = http.NewResponseController(w).Flush()
+		}
+	}
+	for name, c := range map[string]struct {
+		off, n int64
+		answer func(w http.ResponseWriter)
+		want   string // "" is an error
+		target error
+	}{
+		"whole":                {0, -1, whole("10"), "0123456789", nil},
+		"without a length":     {0, -1, whole(""), "0123456789", nil},
+		"range":                {2, 5, part("bytes 2-6/10", "23456", 5), "23456", nil},
+		"to the end":           {2, -1, part("bytes 2-9/10", "23456789", 8), "23456789", nil},
+		"truncated":            {0, -1, whole("12"), "", io.ErrUnexpectedEOF},
+		"truncated range":      {2, 5, part("bytes 2-6/10", "23", 5), "", io.ErrUnexpectedEOF},
+		"all, not a range":     {2, 5, whole("10"), "", nil},
+		"another range":        {2, 5, part("bytes 3-7/10", "34567", 5), "", nil},
+		"not quite to the end": {2, -1, part("bytes 2-6/10", "23456", 5), "", nil},
+		"past the end":         {8, 5, part("bytes 8-9/10", "89", 2), "", io.ErrUnexpectedEOF},
+		"a range of a whole":   {0, -1, part("bytes 0-4/10", "01234", 5), "", nil},
+		"compressed": {0, -1, func(w http.ResponseWriter) {
+			w.Header().Set("Content-Encoding", "gzip")
+			whole("10")(w)
+		}, "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := serve(t, gcs.Config{Prefix: "pre"}, func(w http.ResponseWriter, r *http.Request) {
+				name := strings.TrimPrefix(r.URL.Path, "/storage/v1/b/bucket/o/")
+				require.Contains(t, r.URL.EscapedPath(), "/o/pre%2Fdata%2F")
+				if r.URL.Query().Get("alt") != "media" {
+					answer(w, 200, map[string]string{"name": name, "size": "10"})
+					return
+				}
+				c.answer(w)
+			})
+			got, err := load(b, c.off, c.n)
+			if c.want != "" {
+				require.NoError(t, err)
+				require.Equal(t, c.want, got)
+				return
+			}
+			require.Error(t, err)
+			if c.target != nil {
+				require.ErrorIs(t, err, c.target)
+			}
+		})
+	}
+}
+
+// listing answers the requests of a list with these pages, and tells the tokens it was asked with.
+func listing(t *testing.T, tokens *[]string, pages ...string) *gcs.Backend {
+	return serve(t, gcs.Config{Prefix: "pre"}, func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		require.Equal(t, "/storage/v1/b/bucket/o", r.URL.Path)
+		require.Equal(t, "pre/data/", q.Get("prefix"))
+		w.Header().Set("Content-Type", "application/json; charset=UTF-8")
+		fmt.Fprint(w, pages[min(len(*tokens), len(pages)-1)])
+		*tokens = append(*tokens, q.Get("pageToken"))
+	})
+}
+
+func page(next string, names ...string) string {
+	items := []map[string]string{}
+	for _, n := range names {
+		items = append(items, map[string]string{"name": n, "size": fmt.Sprint(len(n))})
+	}
+	data, err := json.Marshal(map[string]any{"nextPageToken": next, "items": items})
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
+}
+
+func TestList(t *testing.T) {
+	handle := func(content string) backend.Handle { return backendtest.HandleOf(backend.Pack, []byte(content)) }
+	a, c, wrong := handle("a"), handle("c"), handle("wrong").Name
+	var tokens []string
+	b := listing(t, &tokens,
+		page("t1", "pre/data/", "pre/data/README", "pre/"+a.Path(), "pre/"+a.Path()+".bak"),
+		page("t2"),
+		page("", "pre/data/zz/"+wrong, "pre/data/"+wrong, "pre/data/"+wrong[:2]+"/x/"+wrong, "pre/"+c.Path()))
+	infos, err := list(b, backend.Pack)
+	require.NoError(t, err)
+	size := int64(len("pre/" + a.Path()))
+	require.Equal(t, []backend.FileInfo{{Handle: a, Size: size}, {Handle: c, Size: size}}, infos)
+	require.Equal(t, []string{"", "t1", "t2"}, tokens)
+}
+
+func TestListThatIsNotWhole(t *testing.T) {
+	a := "pre/" + backendtest.HandleOf(backend.Pack, []byte("a")).Path()
+	whole := page("", a)
+	for name, pages := range map[string][]string{
+		"cut":                 {whole[:len(whole)-3]},
+		"cut in a later page": {page("t1", a), whole[:len(whole)-3]},
+		"empty":               {""},
+		"something else":      {`[]`},
+		"the same page again": {page("t1", a)},
+		"a negative size":     {`{"items":[{"name":"` + a + `","size":"-1"}]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var tokens []string
+			_, err := list(listing(t, &tokens, pages...), backend.Pack)
+			require.Error(t, err)
+		})
+	}
+}
+
+func TestOpen(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret.json")
+	require.NoError(t, os.WriteFile(file, []byte("not json: secret"), 0o600))
+	for want, c := range map[string]gcs.Config{
+		"no bucket is named":       {Settings: credentials()},
+		"no name of a bucket":      {Bucket: "a/b", Settings: credentials()},
+		"the endpoint is not":      {Bucket: "b", Settings: credentials(), Endpoint: "https://user:secret@host"},
+		"STORAGE_EMULATOR_HOST is": {Bucket: "b", Settings: settings(map[string]string{"STORAGE_EMULATOR_HOST": "ftp://host"})},
+		"without TLS":              {Bucket: "b", Settings: credentials(), Endpoint: "http://storage.example.org"},
+		"GOOGLE_SERVICE_ACCOUNT_JSON_KEY: not the key of a service account in JSON": {Bucket: "b", Settings: settings(map[string]string{
+			"GOOGLE_SERVICE_ACCOUNT_JSON_KEY": `{"type":"external_account","private_key":"secret"}`})},
+		"GOOGLE_APPLICATION_CREDENTIALS: open /nowhere": {Bucket: "b", Settings: settings(map[string]string{"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere"})},
+		"not credentials of Google in JSON":             {Bucket: "b", Settings: settings(map[string]string{"GOOGLE_APPLICATION_CREDENTIALS": file})},
+		"CA_CERT_DATA":                                  {Bucket: "b", Settings: settings(map[string]string{"CA_CERT_DATA": "nonsense"})},
+	} {
+		_, err := gcs.Open(t.Context(), c)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, strings.ReplaceAll(err.Error(), file, ""), "secret")
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("enough")
+	cancel(cause)
+	_, err := gcs.Opener(ctx, "bucket:/prefix", credentials())
+	require.ErrorIs(t, err, cause)
+	for _, location := range []string{"", "//bucket/prefix", ":/prefix"} {
+		_, err = gcs.Opener(t.Context(), location, credentials())
+		require.ErrorContains(t, err, "not like bucket:/prefix")
+	}
+
+	b, err := gcs.Opener(t.Context(), "bucket:/", credentials())
+	require.NoError(t, err)
+	require.Equal(t, 8, backend.Connections(b))
+	require.NoError(t, b.Close())
+	require.ErrorIs(t, b.Close(), fs.ErrClosed)
+	for op, err := range everyCall(b) {
+		require.ErrorIs(t, err, fs.ErrClosed, op)
+	}
+}
+
+// authority gives tokens for a service account, and its key.
+func authority(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	key, err := json.Marshal(map[string]string{
+		"type": "service_account", "client_email": "backup@project.iam.gserviceaccount.com", "private_key_id": "1", "token_uri": server.URL,
+		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+	})
+	require.NoError(t, err)
+	return string(key)
+}
+
+func TestServiceAccount(t *testing.T) {
+	var mu sync.Mutex
+	asked, status := 0, http.StatusUnauthorized
+	key := authority(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked++
+		if status != http.StatusOK {
+			answer(w, status, map[string]string{"error": "invalid_grant", "error_description": "no such account", "access_token": token})
+			return
+		}
+		require.NotEmpty(t, r.FormValue("assertion"))
+		answer(w, status, map[string]any{"access_token": token, "token_type": "Bearer", "expires_in": 3600})
+	})
+	file := filepath.Join(t.TempDir(), "key.json")
+	require.NoError(t, os.WriteFile(file, []byte(key), 0o600))
+	for _, values := range []map[string]string{{"GOOGLE_SERVICE_ACCOUNT_JSON_KEY": key}, {"GOOGLE_APPLICATION_CREDENTIALS": file}} {
+		b := serve(t, gcs.Config{Settings: settings(values)}, func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer "+token {
+				refuse(w, r, 401, "authError", "No.")
+				return
+			}
+			answer(w, 200, map[string]string{"name": "config", "size": "7"})
+		})
+		mu.Lock()
+		status = http.StatusUnauthorized
+		mu.Unlock()
+		for op, err := range everyCall(b) {
+			require.ErrorIs(t, err, fs.ErrPermission, op)
+			require.ErrorContains(t, err, "get a token: 401 invalid_grant no such account", op)
+			requireNoSecret(t, err)
+		}
+		mu.Lock()
+		status, asked = http.StatusServiceUnavailable, 0
+		mu.Unlock()
+		_, err := b.Stat(t.Context(), backend.Handle{Type: backend.Config})
+		require.ErrorContains(t, err, "503")
+		require.NotErrorIs(t, err, fs.ErrPermission)
+		mu.Lock()
+		status, asked = http.StatusOK, 0
+		mu.Unlock()
+		for range 3 {
+			info, err := b.Stat(t.Context(), backend.Handle{Type: backend.Config})
+			require.NoError(t, err)
+			require.Equal(t, int64(7), info.Size)
+		}
+		require.Equal(t, 1, asked)
+	}
+}
+
+// Who waits for a token does not wait longer than his context lives.
+func TestCancelledWhileATokenIsGot(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("the cause")
+	release := make(chan struct{})
+	key := authority(t, func(http.ResponseWriter, *http.Request) {
+		cancel(cause)
+		<-release
+	})
+	t.Cleanup(func() { close(release) })
+	b, err := gcs.Opener(t.Context(), "bucket:/", settings(map[string]string{"GOOGLE_SERVICE_ACCOUNT_JSON_KEY": key}))
+	require.NoError(t, err)
+	_, err = b.Stat(ctx, backend.Handle{Type: backend.Config})
+	require.ErrorIs(t, err, cause)
+}
+
+// An emulator gets no credentials that happen to be there, and those that are meant for it.
+func TestEmulator(t *testing.T) {
+	var header string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header = r.Header.Get("Authorization")
+		answer(w, 200, map[string]string{"name": "config", "size": "7"})
+	}))
+	t.Cleanup(server.Close)
+	for want, values := range map[string]map[string]string{"": {}, "Bearer " + token: {"GOOGLE_ACCESS_TOKEN": token}} {
+		values["STORAGE_EMULATOR_HOST"] = strings.TrimPrefix(server.URL, "http://")
+		b, err := gcs.Opener(t.Context(), "bucket:/", settings(values))
+		require.NoError(t, err)
+		_, err = b.Stat(t.Context(), backend.Handle{Type: backend.Config})
+		require.NoError(t, err)
+		require.Equal(t, want, header)
+		require.NoError(t, b.Close())
+	}
+}
+
+func ExampleOpener() {
+	var m backend.Mux
+	m.Handle("gs", gcs.Opener)
+	secret := map[string]string{"GOOGLE_PROJECT_ID": "project", "GOOGLE_ACCESS_TOKEN": "ya29.token"} // or the environment: leave Lookup out
+	b, err := m.Open(context.Background(), "gs:bucket:/elasticsearch", &backend.Settings{
+		Lookup: func(key string) (string, bool) {
+			v, found := secret[key]
+			return v, found
+		},
+		StorageClass: "NEARLINE",
+	})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(backend.Connections(b), "calls at once")
+	fmt.Println(b.Close())
+	// Output:
+	// 8 calls at once
+	// <nil>
+}
