@@ -58,7 +58,7 @@ func (b *Backend) send(ctx context.Context, method, url string, body io.Reader, 
 	return nil, b.refusal(resp)
 }
 
-// ask sends a request whose answer is JSON for into, or empty where into is nil.
+// ask sends a request whose answer is JSON for into; where into is nil, what it says does not matter, and it may be empty.
 func (b *Backend) ask(ctx context.Context, method, url string, body io.Reader, size int64, into any, header ...string) error {
 	resp, err := b.send(ctx, method, url, body, size, header...)
 	if err != nil {
@@ -73,7 +73,7 @@ func (b *Backend) ask(ctx context.Context, method, url string, body io.Reader, s
 		return err
 	}
 	if into == nil {
-		if len(data) > 0 || web.IsPage(resp) {
+		if len(data) > 0 && !isJSON(resp) || web.IsPage(resp) {
 			return fmt.Errorf("%s: the answer is not one of Cloud Storage", resp.Status)
 		}
 		return nil
