@@ -38,23 +38,33 @@ archive that is cut off by an error is not removed from standard output: look at
   escrow export latest | tar -t
   escrow export latest:/var/lib --format dir --output restored --verify
 
-JSON: only for directories: {"message_type":"summary","snapshot_id":...,"files":n,"links":n,"dirs":n,"others":n,"bytes":n}.`,
+With --format elasticdump the indices of a backup of Elasticsearch go into files that multielasticdump loads. What such files have no
+place for is named, and the exit code is 3.
+
+JSON: only for directories: {"message_type":"summary","snapshot_id":...,"files":n,"links":n,"dirs":n,"others":n,"bytes":n}; for elasticdump
+{"message_type":"summary","snapshot_id":...,"indices":n,"documents":n,"bytes":n,"omitted":[{"what":...,"why":...}]}.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			switch format {
-			case "dir":
+			case "dir", "elasticdump":
 				if output == "" {
 					return usagef("export where? give --output")
 				}
 			case "tar", "zip":
 			default:
-				return usagef("--format %q: want tar, zip or dir", format)
+				return usagef("--format %q: want tar, zip, dir or elasticdump", format)
 			}
 			return a.withRepo(ctx, func(repo *repository.Repo) error {
 				sn, name, err := repo.Resolve(ctx, args[0])
 				if err != nil {
 					return err
+				}
+				if format == "elasticdump" {
+					if name != "." {
+						return usagef("export %s: elasticdump: a snapshot as a whole, without a path", args[0])
+					}
+					return a.exportElasticdump(ctx, repo, sn, output)
 				}
 				if format == "dir" {
 					o.Path = name
@@ -79,7 +89,7 @@ JSON: only for directories: {"message_type":"summary","snapshot_id":...,"files":
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&format, "format", "tar", "`FORMAT`: tar, zip or dir")
+	f.StringVar(&format, "format", "tar", "`FORMAT`: tar, zip, dir or elasticdump")
 	f.StringVarP(&output, "output", "o", "", "`FILE` or directory to write to (default: standard output)")
 	f.BoolVar(&o.Verify, "verify", false, "dir: read back every file")
 	f.BoolVar(&o.Sparse, "sparse", false, "dir: leave holes where files have zeros")

@@ -86,6 +86,8 @@
 //	             repair snapshots: dry_run, damaged, sound, made, forgotten
 //	             migrate: dry_run, from, to
 //	             export --format dir: snapshot_id, files, links, dirs, others, bytes
+//	             export --format elasticdump: snapshot_id, indices, documents, bytes, omitted
+//	             import-elasticdump: snapshot_id, indices, documents, bytes, bytes_added
 //	             forget: dry_run, kept, removed, duration_seconds
 //	             prune: dry_run, snapshots, used_blobs, used_bytes, duplicate_blobs, duplicate_bytes, unused_blobs,
 //	               unused_bytes, packs_kept, packs_repacked, repacked_bytes, packs_removed, packs_unindexed, packs_missing,
