@@ -36,7 +36,15 @@
 //
 // # What is left out
 //
-// Closed indices cannot be backed up, and are omissions where the selection names or matches them. Indices and data
+// By default what cannot be backed up whole is an error that names everything of the kind; with [Options.AllowOmissions] it is named in the
+// manifest. Closed indices are omissions where the selection names or matches them: they are not opened for a backup, which would
+// change the cluster. So are red indices and those of which one shard is missing, never a part of an index; frozen ones, which old servers leave
+// out of searches; indices blocked for reads or metadata; indices without _source; and those whose mapping leaves fields out of
+// _source, which are backed up as the server shows them. An index that is deleted while the backup runs is one, too, and one that is made
+// anew under its name is never a mixture of both. An index that is created meanwhile is not in the backup. A pattern
+// that matches nothing is a warning, a name that does not exist an error. Where a user may not see all documents of an index, the backup fails.
+//
+// Indices and data
 // streams whose names begin with a dot are taken only where a pattern that begins with a dot matches them. Of security
 // there are roles, role mappings and users, if asked for; of users the hash of the password only where the index that
 // holds it may be searched. API keys and tokens, the checkpoints of transforms and the history of policies cannot be read.

@@ -233,6 +233,9 @@ func (e *encoder) addLines(ctx context.Context, d *Document, seg *storedSegment,
 			return err
 		}
 	}
+	if len(d.Source) > maxBlob && d.Source[0] == '{' && bytes.IndexByte(d.Source, '\n') < 0 {
+		return e.addLarge(ctx, d, seg, out)
+	}
 	start := len(e.buf[docsFile])
 	b, err := d.AppendLines(e.buf[docsFile])
 	if err != nil {
@@ -250,6 +253,27 @@ func (e *encoder) addLines(ctx context.Context, d *Document, seg *storedSegment,
 	seg.Docs++
 	seg.Bytes += int64(len(b) - start)
 	return e.flush(ctx, docsFile, maxBlob, seg, out)
+}
+
+// addLarge is addLines for a document of more than one blob: it is stored piece by piece, and never copied whole.
+func (e *encoder) addLarge(ctx context.Context, d *Document, seg *storedSegment, out shardOutput) error {
+	if err := seg.Digest.AddDocument(d); err != nil {
+		return err
+	}
+	e.buf[docsFile] = d.AppendAction(e.buf[docsFile], "index")
+	seg.Docs++
+	seg.Bytes += int64(len(e.buf[docsFile]) + len(d.Source) + 1)
+	for rest := d.Source; len(rest) > 0; {
+		n := min(len(rest), maxBlob-len(e.buf[docsFile]))
+		e.buf[docsFile] = append(e.buf[docsFile], rest[:n]...)
+		if rest = rest[n:]; len(e.buf[docsFile]) == maxBlob {
+			if err := e.flush(ctx, docsFile, 0, seg, out); err != nil {
+				return err
+			}
+		}
+	}
+	e.buf[docsFile] = append(e.buf[docsFile], '\n')
+	return e.flush(ctx, docsFile, 0, seg, out)
 }
 
 // addID appends a document's line of the ids file.

@@ -281,6 +281,28 @@ func (d *Digest) Add(lines []byte) {
 	d.add(h.Hi, h.Lo)
 }
 
+// AddDocument adds a document, without making its lines.
+func (d *Digest) AddDocument(doc *Document) error {
+	if bytes.IndexByte(doc.Source, '\n') >= 0 || doc.Deleted {
+		lines, err := doc.AppendDigested(nil)
+		if err == nil {
+			d.Add(lines)
+		}
+		return err
+	}
+	plain := *doc
+	plain.Versioned = false
+	h := xxh3.New()
+	for _, p := range [][]byte{plain.AppendAction(nil, "index"), doc.Source, {'\n'}} {
+		if _, err := h.Write(p); err != nil {
+			return err
+		}
+	}
+	sum := h.Sum128()
+	d.add(sum.Hi, sum.Lo)
+	return nil
+}
+
 // AddDigest adds all that is in o.
 func (d *Digest) AddDigest(o Digest) { d.add(o.hi, o.lo) }
 

@@ -149,6 +149,10 @@ func newCreation(m *metadata) *creation {
 			c.removed = append(c.removed, name+": the server makes it itself")
 		case name == "soft_deletes.enabled" && text(v) == "false":
 			c.removed = append(c.removed, name+": indices without soft deletes cannot be created any more")
+		case name == "store.type" && text(v) == "snapshot":
+			c.removed = append(c.removed, name+": the index was mounted from a snapshot, and becomes one of its own")
+		case name == "routing.allocation.include._tier_preference" && text(v) == "data_frozen":
+			c.removed = append(c.removed, name+": only indices that are mounted from snapshots may be in this tier")
 		case strings.HasPrefix(name, "blocks."):
 			c.blocks["index."+name] = v
 		case name == "number_of_replicas" && expand != "" && expand != "false":

@@ -75,6 +75,23 @@ func TestNewCreation(t *testing.T) {
 	require.Len(t, c.removed, 7)
 }
 
+// An index that was mounted from a snapshot comes back as an ordinary one.
+func TestNewCreationOfAMountedSnapshot(t *testing.T) {
+	var m metadata
+	require.NoError(t, json.Unmarshal([]byte(`{"settings":{"index":{"number_of_shards":"1","search":{"throttled":"true"},"priority":"0",
+	 "store":{"type":"snapshot","snapshot":{"repository_name":"r","snapshot_name":"s","index_name":"i","partial":"true"}},
+	 "routing":{"allocation":{"include":{"_tier_preference":"data_frozen"}}},"blocks":{"write":"true"}}}}`), &m))
+	c := newCreation(&m)
+	for name := range c.settings {
+		require.NotContains(t, name, "snapshot")
+		require.NotContains(t, name, "store")
+	}
+	require.NotContains(t, c.later, "index.routing.allocation.include._tier_preference")
+	require.Contains(t, c.settings, "index.priority")
+	require.Contains(t, c.blocks, "index.blocks.write")
+	require.Len(t, c.removed, 7)
+}
+
 func TestCompareMetadata(t *testing.T) {
 	parse := func(s string) *metadata {
 		m := &metadata{}

@@ -35,3 +35,23 @@ func TestVersionsAreKept(t *testing.T) {
 	require.True(t, refused[0].Document.Versioned)
 	require.EqualValues(t, 7, version("a"))
 }
+
+// Documents that the mapping took once and would refuse now are in the backup. A restore that brings the mapping along fails, names them, and
+// leaves no index; into an index with another mapping they go.
+func TestMappingRefusesOldDocuments(t *testing.T) {
+	es := cluster(t)
+	meta := `{"mappings":{"dynamic":"strict","properties":{"n":{"type":"long"}}},"settings":{"index":{"number_of_shards":"1","number_of_replicas":"0"}}}`
+	b := newBackup().add(t, "t-one", meta, []Document{{ID: "new", Source: []byte(`{"n":1}`)}, {ID: "old", Source: []byte(`{"n":2,"gone":true}`)}})
+	_, err := runPlan(t.Context(), b, es, fast(Options{}))
+	var load *LoadError
+	require.ErrorAs(t, err, &load)
+	require.EqualValues(t, 1, load.Count)
+	require.Equal(t, "old", load.Rejections[0].Document.ID)
+	require.Equal(t, "strict_dynamic_mapping_exception", load.Rejections[0].Type)
+	require.False(t, exists(t, es, "t-one"))
+
+	call(t, es, "PUT", "/t-one", `{"mappings":{"dynamic":false,"properties":{"n":{"type":"long"}}}}`)
+	_, err = runPlan(t.Context(), b, es, fast(Options{Conflict: Merge}))
+	require.NoError(t, err)
+	require.Len(t, contents(t, es, "t-one"), 2)
+}

@@ -2,11 +2,13 @@ package e2e_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/escrow-backup/escrow/estest"
 	"github.com/escrow-backup/escrow/internal/e2e/esserver"
 )
 
@@ -77,4 +79,53 @@ func wide(t *testing.T, e *es, index string, n int) {
 	}
 	l.flush()
 	e.do(t, "POST", "/"+index+"/_refresh", "")
+}
+
+// TestMemoryOfLargeDocuments backs up documents of up to 50 MB by the command line, from a server in this process.
+func TestMemoryOfLargeDocuments(t *testing.T) {
+	server := estest.New(t, nil)
+	for n := range 5 { // more than are read at once
+		require.NoError(t, server.Index("large", estest.Doc{ID: fmt.Sprint(n), Source: largeDocument(n)}))
+	}
+	require.NoError(t, server.Refresh("large"))
+	c := newCLI(t)
+	c.init(t)
+	r, peak := c.measured(t, "backup", "--es", server.URL, "--quiet")
+	require.Zero(t, r.code, r.stderr)
+	t.Logf("backup: %d MiB", peak>>20)
+	require.Less(t, peak, int64(256<<20))
+	c.identical(t, &es{url: server.URL})
+}
+
+// largeDocument is a source of 50 MB.
+func largeDocument(n int) []byte {
+	raw := make([]byte, 25_000_000)
+	_, _ = rand.NewChaCha8([32]byte{byte(n)}).Read(raw) // it never fails
+	return fmt.Appendf(nil, `{"n":%d,"text":"%x"}`, n, raw)
+}
+
+// TestMemoryOfManyIndices backs up and restores 5,000 indices.
+func TestMemoryOfManyIndices(t *testing.T) {
+	server := estest.New(t, nil)
+	const indices = 5_000
+	for n := range indices {
+		require.NoError(t, server.Index(fmt.Sprintf("many-%04d", n), estest.Doc{ID: "1", Source: fmt.Appendf(nil, `{"n":%d}`, n)}))
+	}
+	c := newCLI(t)
+	c.init(t)
+	r, peak := c.measured(t, "backup", "--es", server.URL, "--quiet")
+	require.Zero(t, r.code, r.stderr)
+	r, again := c.measured(t, "backup", "--es", server.URL, "--quiet")
+	require.Zero(t, r.code, r.stderr)
+	target := estest.New(t, nil)
+	r, restore := c.measured(t, "restore", "--es", target.URL, "--quiet")
+	require.Zero(t, r.code, r.stderr)
+	t.Logf("backup %d MiB, again %d, restore %d", peak>>20, again>>20, restore>>20)
+	for _, peak := range []int64{peak, again, restore} {
+		require.Less(t, peak, int64(256<<20))
+	}
+	for n := range indices {
+		require.Equal(t, 1, target.Count(fmt.Sprintf("many-%04d", n)))
+	}
+	require.Zero(t, server.OpenContexts())
 }

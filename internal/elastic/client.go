@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"golang.org/x/sync/semaphore"
 )
 
 // Options of a Client; nil and the zero value work.
@@ -33,11 +34,13 @@ type Client struct {
 	log *slog.Logger
 
 	requests, retries atomic.Int64
+	// large is held while a document is read that no page of ordinary size has room for: one at a time.
+	large *semaphore.Weighted
 }
 
 // New returns a Client on es, such as a *elasticsearch.Client of any version.
 func New(es elastictransport.Interface, o *Options) *Client {
-	c := &Client{es: es, log: slog.New(slog.DiscardHandler)}
+	c := &Client{es: es, large: semaphore.NewWeighted(1), log: slog.New(slog.DiscardHandler)}
 	if o != nil {
 		c.o = *o
 	}

@@ -91,7 +91,7 @@ func TestReadPageCutsOff(t *testing.T) {
 	}
 	text += "]}}"
 	for _, limit := range []int{10, 500, 1500, 20_000, len(text) - 1, len(text) + 10} {
-		p, n, err := readPage(iotest.HalfReader(strings.NewReader(text)), "i", true, limit, 0)
+		p, n, err := readPage(iotest.HalfReader(strings.NewReader(text)), "i", true, true, limit, 0)
 		require.NoError(t, err)
 		require.NotEmpty(t, p.hits)
 		require.LessOrEqual(t, n, len(text))
@@ -103,7 +103,7 @@ func TestReadPageCutsOff(t *testing.T) {
 			require.Len(t, p.hits, 100)
 		}
 	}
-	_, _, err := readPage(strings.NewReader(text[:5000]), "i", true, 1<<20, 0)
+	_, _, err := readPage(strings.NewReader(text[:5000]), "i", true, false, 1<<20, 0)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 

@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,7 +16,7 @@ import (
 // A page is cut off when it grows past pageLimit; pageTarget is what page sizes aim at.
 const (
 	pageTarget = 4 << 20
-	pageLimit  = 16 << 20
+	pageLimit  = 8 << 20
 	maxHits    = 10_000 // index.max_result_window's default
 
 	openKeepAlive = time.Minute
@@ -89,8 +90,8 @@ func (p *pit) follow(id string) {
 	}
 }
 
-// search sends a search with the point in time added to its body, and reads at most limit bytes of the answer (at least one
-// complete hit is always read).
+// search sends a search with the point in time added to its body, and reads about limit bytes of the answer. Where not one hit is
+// complete by then, reading goes on if the search asked for one hit only; else the error is errLargeHit.
 func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, limit, hint int) (*page, int, error) {
 	var out *page
 	var size int
@@ -107,11 +108,14 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, lim
 		if err != nil {
 			return err
 		}
-		out, size, err = readPage(res.Body, p.index, bySeqNo, limit, hint)
+		out, size, err = readPage(res.Body, p.index, bySeqNo, body["size"] == 1, limit, hint)
 		if out != nil && out.whole {
 			closeBody(res)
 		} else {
 			_ = res.Body.Close() // the rest is not wanted
+		}
+		if errors.Is(err, errLargeHit) {
+			return err
 		}
 		if err != nil {
 			return fmt.Errorf("POST /_search: %w", redact(err))
@@ -143,9 +147,12 @@ func (h *pageHead) check(r Request) error {
 	return h.shards.check(r)
 }
 
+// errLargeHit says that the first hit of an answer is larger than a page may be.
+var errLargeHit = errors.New("a document larger than a page")
+
 // readPage reads an answer. One that is longer than limit is cut off, if its head stood before the hits and at least one hit
-// is complete; else reading goes on.
-func readPage(r io.Reader, index string, bySeqNo bool, limit, hint int) (*page, int, error) {
+// is complete; else reading goes on, or fails with errLargeHit unless the answer may be large.
+func readPage(r io.Reader, index string, bySeqNo, large bool, limit, hint int) (*page, int, error) {
 	buf := make([]byte, 0, min(limit, max(hint, 64<<10)))
 	for {
 		n, err := readUpTo(r, &buf, limit)
@@ -162,6 +169,9 @@ func readPage(r io.Reader, index string, bySeqNo bool, limit, hint int) (*page, 
 		if p.whole || (p.head.complete() && len(p.hits) > 0) {
 			return p, n, nil
 		}
+		if !large {
+			return nil, n, errLargeHit
+		}
 		limit *= 2
 	}
 }
@@ -171,7 +181,9 @@ func readUpTo(r io.Reader, buf *[]byte, limit int) (int, error) {
 	b := *buf
 	for len(b) <= limit {
 		if len(b) == cap(b) {
-			b = append(make([]byte, 0, max(2*cap(b), 64<<10)), b...)
+			// Not further than is needed: a page of a document each would else take twice the memory.
+			grown := max(min(2*cap(b), limit+bytes.MinRead), cap(b)+cap(b)/4, 64<<10)
+			b = append(make([]byte, 0, grown), b...)
 		}
 		n, err := r.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]

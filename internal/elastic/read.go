@@ -72,10 +72,26 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 	var docs, sum int64
 	window := s.Index.window
 	most, trips := window, 0
+	alone := false // documents are read one by one, and by no other reader meanwhile: they are large
+	defer func() {
+		if alone {
+			s.c.large.Release(1)
+		}
+	}()
 	for docs < r.Docs {
 		size := min(s.pageSize(), most)
 		if docs == 0 && most == window && r.Docs <= int64(size) && r.Docs < int64(window) {
 			size = window // the whole segment in one page, and a document too many would show
+		}
+		if alone {
+			size = 1
+		}
+		if size == 1 && !alone {
+			// It may be of any size.
+			if err := s.c.large.Acquire(ctx, 1); err != nil {
+				return context.Cause(ctx)
+			}
+			alone = true
 		}
 		body["size"] = size
 		p, bytes, err := s.pit.search(ctx, body, bySeqNo, pageLimit, s.pageBytes(r.Docs-docs))
@@ -86,6 +102,10 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 				return err
 			}
 			trips++
+			continue
+		}
+		if errors.Is(err, errLargeHit) {
+			most = 1
 			continue
 		}
 		if err != nil {
@@ -112,6 +132,10 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 			if err := s.o.Pace.wait(ctx, len(p.hits), bytes); err != nil {
 				return err
 			}
+		}
+		if alone && bytes < pageTarget {
+			s.c.large.Release(1)
+			alone = false
 		}
 		if p.whole && len(p.hits) < size {
 			break
