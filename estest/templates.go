@@ -64,6 +64,9 @@ func (h *Handler) templates(r *request, rest []string) (*reply, *esError) {
 				body["composed_of"] = []any{}
 			}
 		}
+		if kind == "_index_template" && name == "_simulate" {
+			return ok("template", body["template"], "overlapping", []any{}), nil
+		}
 		at[name] = body
 		return ok("acknowledged", true), nil
 	case "DELETE":

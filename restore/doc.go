@@ -1,6 +1,10 @@
 // Package restore brings a backup back into an Elasticsearch cluster, and compares the two. It reads any fs.FS in the
 // layout that package layout describes: a snapshot in a repository, a directory, a map in a test.
 //
+// Documents can be chosen by a function, by package query's conditions and by time, without a server: see [Options]. A filter sees what
+// lies in the backup, every document of it is read, and the whole of it is checked against the manifest all the same. Settings and mappings
+// can be changed on the way ([Override]).
+//
 // A [Plan] says which indices are restored under which names and what happens to those that exist ([Conflict]); it is
 // made without writing anything. [Plan.Run] carries it out. [Load] is the bulk loader alone, for documents from
 // anywhere. [Verify] compares a cluster with a backup.
@@ -14,11 +18,13 @@
 // Settings that the server makes itself, or refuses to take, are not restored: uuid, history.uuid, creation_date,
 // provided_name, version.*, resize.*, shrink.source.*, split.source.*, routing.allocation.initial_recovery.*,
 // verified_before_close, verified_read_only, frozen, search.throttled, downsample.*, rollup.source.*, store.snapshot.*,
-// xpack.ccr.* and soft_deletes.enabled where it is false. [PlannedIndex].Removed names them. Any other setting that the
-// server does not know is an error that names it.
+// xpack.ccr.* and soft_deletes.enabled where it is false. If the cluster has another version than the backup's, neither are those
+// that it does not know; it is asked, by simulating an index template. [PlannedIndex].Removed names them all. On the backup's own version,
+// or if it may not be asked, a setting that the server does not know is an error that names it.
 //
-// A restored index counts as complete when every document was acknowledged by the server, the number and the digest of
-// the documents read from the backup are those of the manifest, and the server counts as many after a refresh. In a new
+// A restored index counts as complete when every document that was chosen was acknowledged by the server, or refused where
+// [Options.MaxRejects] allows it, the number and the digest of the documents read from the backup are those of the manifest, and the server
+// counts as many as were acknowledged after a refresh. In a new
 // index a document whose id exists already is refused: ids are unique in a shard only, and two documents of one id and
 // different routings that meet in one shard would become one.
 //
@@ -27,7 +33,7 @@
 //
 // # Aliases and renaming
 //
-// Aliases keep their names when an index is renamed: they then point to the renamed index too. An alias that has the
+// Aliases keep their names when an index is renamed: they then point to the renamed index too. [Options.RenameAliases] gives them others. An alias that has the
 // name of an index is an error, and so is a second index that an alias writes to. If an index template of the cluster
 // matches, the aliases, pipelines, blocks and allocation filters that it would add are taken away again; mappings and
 // other settings that it adds stay, and [Verify] names them.

@@ -255,3 +255,5 @@ func (w *wireFunc) Perform(r *http.Request) (*http.Response, error) {
 	res.Body = io.NopCloser(strings.NewReader(w.change(r, string(b))))
 	return res, nil
 }
+
+func mapFile(data []byte) *fstest.MapFile { return &fstest.MapFile{Data: data} }

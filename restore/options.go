@@ -34,11 +34,31 @@ type Rename struct{ From, To string }
 // Options of a restore, a verification and Load; nil and the zero value work.
 type Options struct {
 	// Indices are names or patterns with "*" of indices and data streams in the backup; default all. A backing index stands for
-	// its whole data stream.
+	// its whole data stream. What names neither stands for the indices and data streams that have it as an alias.
 	Indices  []string
-	Exclude  []string // likewise; what they match is left out
-	Rename   []Rename // the first that matches is applied
+	Exclude  []string // likewise, aliases excepted; what they match is left out
+	Rename   []Rename // of indices and data streams: the first that matches is applied
 	Conflict Conflict // default Fail
+
+	ExcludeAliases []string // names or patterns of aliases that are not restored
+	RenameAliases  []Rename // of aliases, as Rename; index.lifecycle.rollover_alias follows
+
+	// DocumentsOnly loads into indices that exist, and touches nothing else of them. Each has to be there; with conflict mode Fail
+	// empty, with Skip one that is not empty is left, with Merge they are loaded in any case. Not for data streams.
+	DocumentsOnly bool
+	// MetadataOnly makes indices and data streams without their documents.
+	MetadataOnly bool
+
+	// Filter chooses documents, such as (*query.Query).Match; default all. It is called concurrently, and must not change the document.
+	Filter func(*Document) (bool, error)
+	// From and To choose documents whose TimeField holds a time of From or later and before To; zero is no bound. One without the field is
+	// left out, one whose field is no time an error. Backing indices of a data stream whose settings say that they hold no such
+	// time (index.time_series.start_time and end_time) are left out, except for the one that is written to.
+	From, To  time.Time
+	TimeField string // default "@timestamp"
+
+	// Overrides change settings and mappings; all that match are applied, in their order.
+	Overrides []Override
 
 	// Sections are what else to restore, as backup.Options.Sections; "default" stands for what is not opt-in. Default: that, where
 	// Indices is empty; none where indices are chosen.
@@ -53,8 +73,11 @@ type Options struct {
 	BulkBytes   int // size of a bulk request's body; default 5 MiB
 	Retries     int // of one request, in a row and without any item getting through; default 8, negative: none
 
-	// Rejected is called, serially, for every document that the server refused for good. The restore fails all the same.
+	// Rejected is called, serially, for every document that the server refused for good, such as by (*RejectionLog).Add.
 	Rejected func(Rejection)
+	// MaxRejects is how many documents of the whole restore may be refused before an index, and with it the restore, fails; default 0,
+	// negative: any number.
+	MaxRejects int64
 
 	Logger   *slog.Logger   // default: none
 	Progress func(Progress) // serial, at most ten times a second, the last call has Done set
@@ -81,6 +104,7 @@ type Result struct {
 	Objects     int   // of sections, written
 	ObjectsLeft int   // of sections, not written: see PlannedObject.Action
 	Documents   int64 // acknowledged by the server
+	LeftOut     int64 // documents of the backup that the filter or the range of time did not choose
 	Bytes       int64 // of their sources
 	Rejected    int64 // documents refused for good
 	Retried     int64 // items sent again
@@ -94,6 +118,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if r.Conflict == "" {
 		r.Conflict = Fail
+	}
+	if r.TimeField == "" {
+		r.TimeField = "@timestamp"
 	}
 	if r.Concurrency <= 0 {
 		r.Concurrency = 2

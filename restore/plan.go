@@ -29,12 +29,16 @@ type Plan struct {
 	c      *elastic.Client
 	kibana *elastic.Client // nil if there is none
 	o      Options
+
+	version  string          // of the cluster, where it is asked for
+	known    map[string]bool // settings that were asked about
+	rejected int64           // documents so far, of those that may be
 }
 
 // PlannedIndex is one index of a Plan.
 type PlannedIndex struct {
 	From, To string   // name in the backup, and in the cluster
-	Action   string   // "create", "skip", "replace", "merge"
+	Action   string   // "create", "skip", "replace", "merge"; "load" into an index that is there and empty
 	Docs     int64    // in the backup
 	Removed  []string // settings that are not restored, and why
 
@@ -47,7 +51,7 @@ type PlannedIndex struct {
 // conflict mode Fail one error, which matches fs.ErrExist, names every index and data stream that exists, and every object of a
 // section that exists and is not the same.
 func NewPlan(ctx context.Context, src fs.FS, es elastictransport.Interface, o *Options) (*Plan, error) {
-	p := &Plan{src: src, es: es, o: o.withDefaults()}
+	p := &Plan{src: src, es: es, o: o.withDefaults(), known: map[string]bool{}}
 	p.c = elastic.New(es, p.o.elastic(p.o.Retries))
 	p.kibana = p.o.kibana(p.o.Retries)
 	if err := p.plan(ctx); err != nil {
@@ -67,14 +71,21 @@ func (p *Plan) plan(ctx context.Context) error {
 		return err
 	}
 	p.Manifest = m
-	chosen, streams, err := choose(m, &p.o)
+	if m.Cluster.Version != "" {
+		info, err := p.c.Info(ctx)
+		if err != nil {
+			return err
+		}
+		p.version = info.Version
+	}
+	chosen, streams, err := choose(p.src, m, &p.o)
 	if err != nil {
 		return err
 	}
 	var exist []string
 	for _, ch := range chosen {
 		x := PlannedIndex{From: ch.index.Name, To: ch.to, Docs: ch.index.Docs, index: ch.index, Action: "create"}
-		meta, err := readMetadata(p.src, x.From)
+		meta, err := p.metadata(ctx, &x)
 		if err != nil {
 			return err
 		}
@@ -83,7 +94,17 @@ func (p *Plan) plan(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("index %s: %w", x.To, err)
 		}
-		if there != nil {
+		switch {
+		case p.o.DocumentsOnly:
+			full, err := p.documentsOnly(ctx, &x, there)
+			if err != nil {
+				return fmt.Errorf("index %s: %w", x.To, err)
+			}
+			if full {
+				exist = append(exist, x.To+" (it holds documents)")
+				continue
+			}
+		case there != nil:
 			if p.o.Conflict == Fail {
 				if there.unfinished() {
 					x.To += " (left unfinished by a restore that was interrupted)"
@@ -96,7 +117,7 @@ func (p *Plan) plan(ctx context.Context) error {
 			}
 		}
 		if x.Action == "create" || x.Action == "replace" {
-			x.Removed = x.make.removed
+			x.Removed = append(x.make.removed, x.Removed...)
 		}
 		p.Indices = append(p.Indices, x)
 	}
@@ -118,7 +139,34 @@ func (p *Plan) plan(ctx context.Context) error {
 	case len(exist) > 0:
 		return fmt.Errorf("these indices exist already: %s: %w", strings.Join(exist, ", "), fs.ErrExist)
 	}
+	if p.o.DocumentsOnly {
+		return nil
+	}
 	return p.checkAliases(ctx)
+}
+
+// documentsOnly decides about an index that documents alone are loaded into; full says that it must be empty, and is not.
+func (p *Plan) documentsOnly(ctx context.Context, x *PlannedIndex, there *metadata) (full bool, err error) {
+	x.Removed = nil
+	if there == nil {
+		return false, fmt.Errorf("it does not exist, and documents alone are to be restored: %w", fs.ErrNotExist)
+	}
+	x.Action = "merge"
+	if err := p.writable(there); err != nil || p.o.Conflict == Merge {
+		return false, err
+	}
+	n, err := p.count(ctx, x.To)
+	switch {
+	case err != nil:
+		return false, err
+	case n == 0:
+		x.Action = "load"
+	case p.o.Conflict == Skip:
+		x.Action = "skip"
+	default:
+		return true, nil
+	}
+	return false, nil
 }
 
 // conflict decides about an index that exists.
@@ -126,20 +174,32 @@ func (p *Plan) conflict(x *PlannedIndex, there *metadata) error {
 	x.Action = string(p.o.Conflict)
 	switch p.o.Conflict {
 	case Replace:
+		if p.o.MetadataOnly {
+			return errors.New("replacing it by its metadata alone would lose its documents")
+		}
 		x.oldUUID = there.text("uuid")
 		if b := there.blocked("read_only", "metadata"); b != "" {
 			return fmt.Errorf("it cannot be replaced: %s is set", b)
 		}
 	case Merge:
-		if there.unfinished() {
-			return errors.New("it was left unfinished by a restore that was interrupted; replace it instead")
+		if p.o.MetadataOnly {
+			return errors.New("it exists: there are no documents to merge into it")
 		}
-		if b := there.blocked("read_only", "write", "read_only_allow_delete"); b != "" {
-			return fmt.Errorf("it cannot be written to: %s is set", b)
-		}
-		if f := there.text("final_pipeline"); f != "" && f != "_none" {
-			return fmt.Errorf("its final_pipeline %q would alter the documents; take it off, or restore under another name", f)
-		}
+		return p.writable(there)
+	}
+	return nil
+}
+
+// writable finds what would stand in the way of documents on their way into an index.
+func (p *Plan) writable(there *metadata) error {
+	if there.unfinished() {
+		return errors.New("it was left unfinished by a restore that was interrupted; replace it instead")
+	}
+	if b := there.blocked("read_only", "write", "read_only_allow_delete"); b != "" {
+		return fmt.Errorf("it cannot be written to: %s is set", b)
+	}
+	if f := there.text("final_pipeline"); f != "" && f != "_none" {
+		return fmt.Errorf("its final_pipeline %q would alter the documents; take it off, or restore under another name", f)
 	}
 	return nil
 }

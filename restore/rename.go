@@ -27,15 +27,16 @@ type streamChoice struct {
 
 // choose selects the indices and data streams of a backup and gives them their new names. An index of a data stream is not
 // chosen by itself, but with its data stream, whose name it follows.
-func choose(m *layout.Manifest, o *Options) ([]choice, []streamChoice, error) {
-	if err := checkRenames(o.Rename); err != nil {
+func choose(src fs.FS, m *layout.Manifest, o *Options) ([]choice, []streamChoice, error) {
+	if err := o.check(); err != nil {
 		return nil, nil, err
 	}
-	for _, name := range o.Indices {
-		if !slices.ContainsFunc(m.Indices, func(ix layout.Index) bool { return elastic.Match([]string{name}, ix.Name) }) &&
-			!slices.ContainsFunc(m.DataStreams, func(d layout.DataStream) bool { return elastic.Match([]string{name}, d.Name) }) {
-			return nil, nil, fmt.Errorf("index %q is not in the backup, which holds %s: %w", name, names(m), fs.ErrNotExist)
-		}
+	byAlias, err := aliased(src, m, o.Indices)
+	if err != nil {
+		return nil, nil, err
+	}
+	wanted := func(name string) bool {
+		return len(o.Indices) == 0 || byAlias[name] || elastic.Match(o.Indices, name)
 	}
 	from, indices := map[string]string{}, map[string]*layout.Index{}
 	named := func(name, to string) error {
@@ -52,15 +53,19 @@ func choose(m *layout.Manifest, o *Options) ([]choice, []streamChoice, error) {
 	for i := range m.DataStreams {
 		d := &m.DataStreams[i]
 		ch := streamChoice{stream: d, to: rename(o.Rename, d.Name)}
-		chosen := len(o.Indices) == 0 || elastic.Match(o.Indices, d.Name)
+		chosen := wanted(d.Name)
 		for k, name := range slices.Concat(d.Indices, d.Failure) {
 			ix := indices[name]
 			delete(indices, name)
 			if ix == nil {
 				continue
 			}
-			chosen = chosen || elastic.Match(o.Indices, name)
-			if !elastic.Match(o.Exclude, name) {
+			chosen = chosen || wanted(name)
+			out, err := leftOut(src, d, k, o)
+			if err != nil {
+				return nil, nil, err
+			}
+			if !out {
 				ch.members = append(ch.members, choice{index: ix, to: memberName(d.Name, ch.to, name)})
 				if k >= len(d.Indices) {
 					ch.failure++
@@ -86,7 +91,7 @@ func choose(m *layout.Manifest, o *Options) ([]choice, []streamChoice, error) {
 	var chosen []choice
 	for i := range m.Indices {
 		ix := &m.Indices[i]
-		if indices[ix.Name] == nil || len(o.Indices) > 0 && !elastic.Match(o.Indices, ix.Name) || elastic.Match(o.Exclude, ix.Name) {
+		if indices[ix.Name] == nil || !wanted(ix.Name) || elastic.Match(o.Exclude, ix.Name) {
 			continue
 		}
 		to := rename(o.Rename, ix.Name)
@@ -99,6 +104,19 @@ func choose(m *layout.Manifest, o *Options) ([]choice, []streamChoice, error) {
 		return nil, nil, errors.New("every index that was asked for is excluded")
 	}
 	return chosen, streams, nil
+}
+
+// leftOut reports whether the kth index of a data stream, those of its failure store included, is not restored with it.
+func leftOut(src fs.FS, d *layout.DataStream, k int, o *Options) (bool, error) {
+	name := slices.Concat(d.Indices, d.Failure)[k]
+	switch {
+	case elastic.Match(o.Exclude, name):
+		return true, nil
+	case o.From.IsZero() && o.To.IsZero() || k == len(d.Indices)-1:
+		return false, nil
+	}
+	meta, err := readMetadata(src, name)
+	return err == nil && o.outside(meta), err
 }
 
 // memberName is the name of an index of a data stream that is called otherwise now. One that the server did not name after the

@@ -59,8 +59,8 @@ func (p *Plan) swap(ctx context.Context, x *PlannedIndex, temp *made) error {
 	if err != nil {
 		return err
 	}
-	if n != x.Docs {
-		return fmt.Errorf("the clone holds %d documents, want %d", n, x.Docs)
+	if n != temp.docs {
+		return fmt.Errorf("the clone holds %d documents, want %d", n, temp.docs)
 	}
 	return p.finish(ctx, x, ix)
 }

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/escrow-backup/escrow/internal/elastic"
@@ -69,11 +70,17 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 func (p *Plan) restore(ctx context.Context, x *PlannedIndex, r *Result, t *tracker) error {
 	switch x.Action {
 	case "merge":
-		_, err := p.load(ctx, x, x.To, "", r, t)
-		if err != nil {
+		if _, err := p.load(ctx, x, x.To, "", false, r, t); err != nil {
 			return err
 		}
 		return p.c.Refresh(ctx, x.To)
+	case "load":
+		l, err := p.load(ctx, x, x.To, "", true, r, t)
+		if err != nil {
+			return fmt.Errorf("%w (what was loaded until then is in it)", err)
+		}
+		_, err = p.counted(ctx, x.To, l)
+		return err
 	case "replace":
 		return p.replace(ctx, x, r, t)
 	}
@@ -90,6 +97,7 @@ func (p *Plan) restore(ctx context.Context, x *PlannedIndex, r *Result, t *track
 // made is an index that this run created.
 type made struct {
 	name, uuid, mark string
+	docs             int64                      // that it holds, once it is loaded
 	extra            map[string]json.RawMessage // settings that a template of the cluster added, nulled
 }
 
@@ -100,22 +108,35 @@ func (p *Plan) build(ctx context.Context, x *PlannedIndex, name string, r *Resul
 	if err != nil {
 		return ix, fmt.Errorf("create: %w", err)
 	}
-	s, err := p.load(ctx, x, name, ix.mark, r, t)
+	l, err := p.load(ctx, x, name, ix.mark, true, r, t)
 	if err != nil {
 		return ix, err
 	}
+	ix.docs, err = p.counted(ctx, name, l)
+	return ix, err
+}
+
+// loaded is what was sent to an index.
+type loaded struct {
+	docs      int64 // of the backup that the index is to hold
+	rejected  int64 // of them, or of earlier ones of the same id, at most
+	overwrote int64
+}
+
+// counted checks that an index which was empty holds what was loaded.
+func (p *Plan) counted(ctx context.Context, name string, l *loaded) (int64, error) {
 	n, err := p.count(ctx, name)
 	if err != nil {
-		return ix, err
+		return 0, err
 	}
-	if n != x.Docs {
-		err := fmt.Errorf("it holds %d documents after loading %d", n, x.Docs)
-		if k := s.overwrote.Load(); k > 0 {
-			err = fmt.Errorf("%w: %d ids existed already", err, k)
+	if n > l.docs || n < l.docs-l.rejected {
+		err := fmt.Errorf("it holds %d documents after loading %d", n, l.docs-l.rejected)
+		if l.overwrote > 0 {
+			err = fmt.Errorf("%w: %d ids existed already", err, l.overwrote)
 		}
-		return ix, err
+		return 0, err
 	}
-	return ix, nil
+	return n, nil
 }
 
 // create makes the index, and takes away what a template added to it that would get in the way.
@@ -167,29 +188,37 @@ func (p *Plan) create(ctx context.Context, x *PlannedIndex, name string) (*made,
 	return ix, nil
 }
 
-// load sends all shards of an index. Everything is acknowledged when it returns nil. mark is the alias of an index that this run
-// made, empty for one that existed.
-func (p *Plan) load(ctx context.Context, x *PlannedIndex, name, mark string, r *Result, t *tracker) (*sender, error) {
-	s := newSender(p.es, &p.o, mark != "")
+// load sends all shards of an index. Everything is acknowledged, or refused and may be, when it returns nil. mark is the alias of an
+// index that this run made, empty for one that existed; fresh says that it is empty.
+func (p *Plan) load(ctx context.Context, x *PlannedIndex, name, mark string, fresh bool, r *Result, t *tracker) (*loaded, error) {
+	if p.o.MetadataOnly {
+		return &loaded{}, nil
+	}
+	s := newSender(p.es, &p.o, fresh)
 	s.alias = mark
 	s.progress = func(_ string, docs, bytes int64) { t.docs(x.To, docs, bytes) }
 	var sources []iter.Seq2[Document, error]
 	var docs int64
+	var kept atomic.Int64
 	for i := range x.index.Shards {
 		sh := &x.index.Shards[i]
 		docs += sh.Docs
-		sources = append(sources, shardDocuments(ctx, p.src, x.From, sh, name))
+		sources = append(sources, shardDocuments(ctx, p.src, x.From, sh, name, p.o.keeper(), &kept))
 	}
 	if docs != x.Docs {
-		return s, fmt.Errorf("manifest: %w: %d documents, its shards hold %d", ErrDamaged, x.Docs, docs)
+		return nil, fmt.Errorf("manifest: %w: %d documents, its shards hold %d", ErrDamaged, x.Docs, docs)
 	}
 	err := s.load(ctx, sources)
 	s.addTo(r)
 	// A refusal tells more than what it led to.
 	if refused := s.rej.err(); refused != nil {
-		return s, errors.Join(refused, err)
+		p.rejected += s.rejected.Load()
+		if err != nil || p.o.MaxRejects >= 0 && p.rejected > p.o.MaxRejects {
+			return nil, errors.Join(refused, err)
+		}
 	}
-	return s, err
+	r.LeftOut += docs - kept.Load()
+	return &loaded{docs: kept.Load(), rejected: s.rejected.Load(), overwrote: s.overwrote.Load()}, err
 }
 
 // count refreshes an index and counts its documents.

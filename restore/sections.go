@@ -34,7 +34,7 @@ func (x *PlannedObject) writes() bool { return x.Action == "create" || x.Action 
 
 // sectionEntries are the sections that a restore or a verification is asked for.
 func (o *Options) sectionEntries() []string {
-	if len(o.Sections) == 0 && len(o.Indices) > 0 {
+	if o.DocumentsOnly || len(o.Sections) == 0 && len(o.Indices) > 0 {
 		return []string{"none"}
 	}
 	return o.Sections

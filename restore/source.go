@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"sync/atomic"
 
 	"github.com/zeebo/xxh3"
 
@@ -38,14 +39,16 @@ func rawDocuments(src fs.FS, from string, shard int, to string) iter.Seq2[Docume
 	}
 }
 
-// shardDocuments is rawDocuments, and fails at the end unless the live documents are those of the manifest.
-func shardDocuments(ctx context.Context, src fs.FS, from string, sh *layout.Shard, to string) iter.Seq2[Document, error] {
+// shardDocuments is rawDocuments without the documents that are not to be kept, and fails at the end unless the live documents, kept
+// or not, are those of the manifest. kept, if not nil, is then raised by the number of live ones that are.
+func shardDocuments(ctx context.Context, src fs.FS, from string, sh *layout.Shard, to string, want keep, kept *atomic.Int64) iter.Seq2[Document, error] {
 	return func(yield func(Document, error) bool) {
 		var sum layout.Digest
-		var docs, ordinal int64
+		var docs, chosen, ordinal int64
 		var lines []byte
 		var dead map[xxh3.Uint128]int64 // of a deleted id, the ordinal of its last delete line
 		for d, err := range rawDocuments(src, from, sh.Number, to) {
+			use := true
 			if err == nil && ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
@@ -58,31 +61,45 @@ func shardDocuments(ctx context.Context, src fs.FS, from string, sh *layout.Shar
 				lines, err = d.AppendDigested(lines[:0])
 				sum.Add(lines)
 				docs++
+				if use, err = want.of(d, err); use {
+					chosen++
+				}
 			}
 			if err != nil {
 				yield(Document{}, err)
 				return
 			}
 			ordinal++
-			if !yield(d, nil) {
+			if use && !yield(d, nil) {
 				return
 			}
 		}
 		if dead != nil {
 			var err error
-			if docs, sum, err = liveDigest(ctx, src, from, sh.Number, dead); err != nil {
+			if docs, chosen, sum, err = liveDigest(ctx, src, from, sh.Number, dead, want); err != nil {
 				yield(Document{}, err)
 				return
 			}
 		}
 		if err := checkShard(from, sh, docs, sum); err != nil {
 			yield(Document{}, err)
+		} else if kept != nil {
+			kept.Add(chosen)
 		}
 	}
 }
 
-// liveDigest counts the documents that no later delete line removes.
-func liveDigest(ctx context.Context, src fs.FS, index string, shard int, dead map[xxh3.Uint128]int64) (docs int64, sum layout.Digest, err error) {
+// of asks the condition, if there is one and no error yet.
+func (k keep) of(d Document, err error) (bool, error) {
+	if k == nil || err != nil {
+		return err == nil, err
+	}
+	asked := d // on the heap only where there is somebody to ask
+	return k(&asked)
+}
+
+// liveDigest counts the documents that no later delete line removes, and those of them that are kept.
+func liveDigest(ctx context.Context, src fs.FS, index string, shard int, dead map[xxh3.Uint128]int64, want keep) (docs, kept int64, sum layout.Digest, err error) {
 	var lines []byte
 	var ordinal int64
 	for d, err := range rawDocuments(src, index, shard, index) {
@@ -90,19 +107,26 @@ func liveDigest(ctx context.Context, src fs.FS, index string, shard int, dead ma
 			err = ctx.Err()
 		}
 		if err != nil {
-			return 0, sum, err
+			return 0, 0, sum, err
 		}
 		last, removed := dead[docKey(&d)]
 		if !d.Deleted && (!removed || last < ordinal) {
 			if lines, err = d.AppendDigested(lines[:0]); err != nil {
-				return 0, sum, err
+				return 0, 0, sum, err
 			}
 			sum.Add(lines)
 			docs++
+			use, err := want.of(d, nil)
+			if err != nil {
+				return 0, 0, sum, err
+			}
+			if use {
+				kept++
+			}
 		}
 		ordinal++
 	}
-	return docs, sum, nil
+	return docs, kept, sum, nil
 }
 
 func checkShard(index string, sh *layout.Shard, docs int64, sum layout.Digest) error {

@@ -30,6 +30,10 @@ func (p *Plan) planStreams(ctx context.Context, chosen []streamChoice) (exist []
 	if len(chosen) == 0 {
 		return nil, nil
 	}
+	if p.o.DocumentsOnly {
+		return nil, fmt.Errorf("data stream %s: its documents cannot be restored alone, since its older indices take none; restore it "+
+			"whole, under another name if need be", chosen[0].stream.Name)
+	}
 	templates, err := p.templates(ctx)
 	if err != nil {
 		return nil, err
@@ -39,11 +43,17 @@ func (p *Plan) planStreams(ctx context.Context, chosen []streamChoice) (exist []
 		if s.stream, err = readStream(p.src, p.Manifest, s.From, &s.described); err != nil {
 			return nil, err
 		}
+		if err := p.o.adaptStream(s.stream); err != nil {
+			return nil, fmt.Errorf("data stream %s: %w", s.From, err)
+		}
 		there, err := p.c.DataStream(ctx, s.To)
 		if err != nil {
 			return nil, fmt.Errorf("data stream %s: %w", s.To, err)
 		}
 		if there != nil {
+			if p.o.MetadataOnly && p.o.Conflict == Replace {
+				return nil, fmt.Errorf("data stream %s: replacing it by its metadata alone would lose its documents", s.To)
+			}
 			switch p.o.Conflict {
 			case Fail:
 				exist = append(exist, "data stream "+s.To)
@@ -81,13 +91,13 @@ func (p *Plan) planStreams(ctx context.Context, chosen []streamChoice) (exist []
 // member plans an index of a data stream; taken says that its name is not free, and must be.
 func (p *Plan) member(ctx context.Context, c choice, s *PlannedStream) (x *PlannedIndex, taken bool, err error) {
 	x = &PlannedIndex{From: c.index.Name, To: c.to, Docs: c.index.Docs, index: c.index, Action: s.Action}
-	meta, err := readMetadata(p.src, x.From)
+	meta, err := p.metadata(ctx, x)
 	if err != nil {
 		return nil, false, err
 	}
 	x.make = newCreation(meta)
 	x.make.setAside("index.lifecycle.name")
-	x.Removed = x.make.removed
+	x.Removed = append(x.make.removed, x.Removed...)
 	if s.Action == "skip" {
 		return x, false, nil
 	}
@@ -240,8 +250,8 @@ func (p *Plan) swapStream(ctx context.Context, s *PlannedStream, temps []*made) 
 			return nil, fmt.Errorf("clone %s: %w", x.To, err)
 		}
 		n, err := p.count(ctx, x.To)
-		if err == nil && n != x.Docs {
-			err = fmt.Errorf("the clone holds %d documents, want %d", n, x.Docs)
+		if err == nil && n != temps[i].docs {
+			err = fmt.Errorf("the clone holds %d documents, want %d", n, temps[i].docs)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("index %s: %w", x.To, err)

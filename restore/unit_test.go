@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io/fs"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 
@@ -11,9 +12,13 @@ import (
 )
 
 func TestChoose(t *testing.T) {
+	src := fstest.MapFS{}
+	for _, name := range []string{"logs-1", "logs-2", "users"} {
+		src[layout.IndexPath(name)] = &fstest.MapFile{Data: []byte(`{"aliases":{"of-` + name + `":{}}}`)}
+	}
 	m := &layout.Manifest{Indices: []layout.Index{{Name: "logs-1"}, {Name: "logs-2"}, {Name: "users"}}}
 	pick := func(o *Options) ([]string, error) {
-		chosen, _, err := choose(m, o)
+		chosen, _, err := choose(src, m, o)
 		var to []string
 		for _, c := range chosen {
 			to = append(to, c.index.Name+">"+c.to)
@@ -28,7 +33,8 @@ func TestChoose(t *testing.T) {
 		{o: Options{}, want: []string{"logs-1>logs-1", "logs-2>logs-2", "users>users"}},
 		{o: Options{Indices: []string{"logs-*"}, Exclude: []string{"*-2"}}, want: []string{"logs-1>logs-1"}},
 		{o: Options{Rename: []Rename{{"logs-1", "first"}, {"logs-*", "old-*-x"}, {"*", "all-*"}}}, want: []string{"logs-1>first", "logs-2>old-2-x", "users>all-users"}},
-		{o: Options{Indices: []string{"nope"}}, err: `index "nope" is not in the backup, which holds logs-1, logs-2, users`},
+		{o: Options{Indices: []string{"nope"}}, err: `index or alias "nope" is not in the backup, which holds logs-1, logs-2, users`},
+		{o: Options{Indices: []string{"of-users", "of-*-1"}, Exclude: []string{"users"}}, want: []string{"logs-1>logs-1"}},
 		{o: Options{Rename: []Rename{{"logs-*", "one"}}}, err: `indices "logs-1" and "logs-2" would both be restored as "one"`},
 		{o: Options{Rename: []Rename{{"a", "b*"}}}, err: "only the new name has a *"},
 		{o: Options{Rename: []Rename{{"a**", "b"}}}, err: "more than one *"},

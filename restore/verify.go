@@ -44,7 +44,7 @@ func (v *verifier) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	chosen, streams, err := choose(m, &v.o)
+	chosen, streams, err := choose(v.src, m, &v.o)
 	if err != nil {
 		return err
 	}
@@ -74,6 +74,9 @@ func (v *verifier) verify(ctx context.Context) error {
 		}
 		v.t.update(func(p *Progress) { p.Index, p.IndicesDone = ch.to, p.IndicesDone+1 })
 	}
+	if v.o.DocumentsOnly {
+		return nil
+	}
 	for _, s := range streams {
 		if err := v.stream(ctx, m, s); err != nil {
 			return fmt.Errorf("data stream %s: %w", s.to, err)
@@ -97,8 +100,16 @@ func (v *verifier) index(ctx context.Context, ch choice) (*IndexDiff, error) {
 		x.Missing, x.DocsMissing = true, ch.index.Docs
 		return x, nil
 	}
-	if x.Metadata, err = compareMetadata(backup, there); err != nil {
+	if err := v.o.adapt(backup, ch.index.Name); err != nil {
 		return nil, err
+	}
+	if !v.o.DocumentsOnly {
+		if x.Metadata, err = compareMetadata(backup, there); err != nil {
+			return nil, err
+		}
+	}
+	if v.o.MetadataOnly {
+		return x, nil
 	}
 	if err := v.c.Refresh(ctx, ch.to); err != nil {
 		return nil, err
@@ -108,6 +119,9 @@ func (v *verifier) index(ctx context.Context, ch choice) (*IndexDiff, error) {
 	for i := range ch.index.Shards {
 		want.AddDigest(ch.index.Shards[i].Digest)
 		wantDocs += ch.index.Shards[i].Docs
+	}
+	if v.o.keeper() != nil { // what is kept has no digest
+		return x, v.byID(ctx, ch, x, wantDocs)
 	}
 	var lines []byte
 	for d, err := range v.live(ctx, ch.to) {
@@ -148,7 +162,7 @@ func (v *verifier) live(ctx context.Context, name string) iter.Seq2[Document, er
 func (v *verifier) backup(ctx context.Context, ch choice) iter.Seq2[Document, error] {
 	return func(yield func(Document, error) bool) {
 		for i := range ch.index.Shards {
-			for d, err := range shardDocuments(ctx, v.src, ch.index.Name, &ch.index.Shards[i], ch.to) {
+			for d, err := range shardDocuments(ctx, v.src, ch.index.Name, &ch.index.Shards[i], ch.to, v.o.keeper(), nil) {
 				if !yield(d, err) || err != nil {
 					return
 				}

@@ -22,6 +22,9 @@ func (v *verifier) stream(ctx context.Context, m *layout.Manifest, ch streamChoi
 	x := ObjectDiff{Name: "data stream " + ch.to}
 	var backup elastic.DataStream
 	want, err := readStream(v.src, m, ch.stream.Name, &backup)
+	if err == nil {
+		err = v.o.adaptStream(want)
+	}
 	if err != nil {
 		return err
 	}

@@ -101,7 +101,7 @@ func TestBackUpLoseRestoreVerify(t *testing.T) {
 	drop(t, es, "logs", "orders")
 	done := s.objects(exitDone, "restore", "--es", server.URL, "--snapshot", sum["snapshot_id"].(string)[:10])
 	sum = done[len(done)-1]
-	require.ElementsMatch(t, []string{"message_type", "snapshot_id", "dry_run", "indices", "skipped", "documents", "bytes", "rejected",
+	require.ElementsMatch(t, []string{"message_type", "snapshot_id", "dry_run", "indices", "skipped", "documents", "bytes", "left_out", "rejected",
 		"retried", "duration_seconds", "omitted", "data_streams", "objects", "objects_left"}, keys(sum))
 	require.EqualValues(t, 350, sum["documents"])
 	require.EqualValues(t, 2, sum["indices"])
@@ -176,7 +176,7 @@ func TestRestoreConflictsAndRenames(t *testing.T) {
 
 	plan := s.objects(exitDone, "restore", "--es", server.URL, "--dry-run", "--rename", "l*=old-l*", "--conflict", "skip")
 	require.Len(t, plan, 3)
-	require.ElementsMatch(t, []string{"message_type", "from", "to", "action", "documents", "removed"}, keys(plan[0]))
+	require.ElementsMatch(t, []string{"message_type", "data_stream", "from", "to", "action", "documents", "removed"}, keys(plan[0]))
 	require.Equal(t, []any{"logs", "old-logs", "create"}, []any{plan[0]["from"], plan[0]["to"], plan[0]["action"]})
 	require.Equal(t, []any{"orders", "orders", "skip"}, []any{plan[1]["from"], plan[1]["to"], plan[1]["action"]})
 	require.Equal(t, true, plan[2]["dry_run"])

@@ -51,7 +51,7 @@
 //	               bytes_uploaded
 //	initialized  init: id, repository
 //	rejection    restore: index, id, routing, status, type, reason
-//	planned      restore: from, to, action, documents, removed
+//	planned      restore: data_stream, from, to, action, documents, removed
 //	             restore-dir: path, action ("create", "replace" or "conflict"), size
 //	planned_object     restore: section, name, action, note
 //	difference   verify: index, missing, metadata, documents_missing, documents_extra, documents_changed, examples

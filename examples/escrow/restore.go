@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
 
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -18,6 +21,7 @@ const shownRejections = 20
 
 type planned struct {
 	MessageType string   `json:"message_type"`
+	DataStream  string   `json:"data_stream"`
 	From        string   `json:"from"`
 	To          string   `json:"to"`
 	Action      string   `json:"action"`
@@ -54,6 +58,7 @@ type restoreSummary struct {
 	ObjectsLeft     int               `json:"objects_left"`
 	Documents       int64             `json:"documents"`
 	Bytes           int64             `json:"bytes"`
+	LeftOut         int64             `json:"left_out"`
 	Rejected        int64             `json:"rejected"`
 	Retried         int64             `json:"retried"`
 	DurationSeconds float64           `json:"duration_seconds"`
@@ -65,36 +70,34 @@ type selection struct {
 	snapshot string
 	renames  []string
 	kibana   string
+	pick     pick
 	o        restore.Options
 }
 
 func (s *selection) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.snapshot, "snapshot", "latest", "`ID` of the snapshot, or its beginning, latest or latest~N")
-	f.StringArrayVar(&s.o.Indices, "index", nil, "`PATTERN` of indices and data streams in the snapshot, or a name, repeatable (default: all)")
+	f.StringArrayVar(&s.o.Indices, "index", nil, "`PATTERN` of indices, data streams and aliases in the snapshot, or a name, repeatable (default: all)")
 	f.StringArrayVar(&s.o.Exclude, "exclude", nil, "`PATTERN` of indices and data streams to leave out, repeatable")
 	f.StringArrayVar(&s.o.Sections, "section", nil, "`NAME` of a section, default or none, repeatable (default: with --index none, else default)")
 	f.StringVar(&s.kibana, "kibana", "", "`URL` of Kibana, for the sections that are asked of it; credentials as for --es")
 	f.BoolVar(&s.o.Managed, "managed", false, "treat what the cluster or a product keeps itself as all else")
 	f.StringArrayVar(&s.renames, "rename", nil, "`FROM=TO`, each with at most one *, repeatable; the first that matches is applied")
 	f.IntVar(&s.o.Concurrency, "concurrency", 0, "requests at once, a `NUMBER` (default 2)")
+	s.pick.flags(f, &s.o)
 }
 
-// parse checks the renames before anything is opened.
-func (s *selection) parse() error {
-	for _, r := range s.renames {
-		from, to, ok := strings.Cut(r, "=")
-		if !ok || from == "" || to == "" || strings.Count(from, "*") > 1 || strings.Count(to, "*") > 1 {
-			return usagef("--rename %q: want from=to, each with at most one *", r)
-		}
-		s.o.Rename = append(s.o.Rename, restore.Rename{From: from, To: to})
+// parse checks what was asked for before anything is opened.
+func (s *selection) parse(stdin io.Reader) (err error) {
+	if s.o.Rename, err = renames("--rename", s.renames); err != nil {
+		return err
 	}
-	return nil
+	return s.pick.parse(&s.o, stdin)
 }
 
 func (a *app) restoreCommand() *cobra.Command {
 	var es cluster
 	var s selection
-	var conflict string
+	var conflict, rejectedFile string
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "restore --es URL [--snapshot ID] [--index PATTERN]... [--rename from=to]...",
@@ -106,17 +109,22 @@ What to do with an index that exists: --conflict fail (before anything is writte
 beside it, then swap), merge (load into it; documents of the same id are overwritten). A data stream cannot be merged
 with. Objects of sections (see backup) that are equal are left; of others the same holds, and merge replaces them. What
 the cluster or a product keeps itself is only made where it is missing. To restore sections alone: --exclude '*'.
-The exit code is 3 if the snapshot itself lacks something, which is named in it and in the output.
+The exit code is 3 if the snapshot itself lacks something, which is named in it and in the output, or if --max-rejects let
+documents go.
 
-JSON: with --dry-run one {"message_type":"planned","from":...,"to":...,"action":...,"documents":n,"removed":[...]} an
+--query, --ids-file, --from and --to choose documents by what lies in the snapshot, not by an index: see package restore/query.
+--settings and --mappings change what indices are made with. Settings that a server of another version than the
+snapshot's does not know are left out and named.
+
+JSON: with --dry-run one {"message_type":"planned","data_stream":...,"from":...,"to":...,"action":...,"documents":n,"removed":[...]} an
 index and one {"message_type":"planned_object","section":...,"name":...,"action":...,"note":...} an object; for every refused document {"message_type":"rejection","index":...,"id":...,"routing":...,"status":n,
 "type":...,"reason":...}; last line {"message_type":"summary","snapshot_id":...,"dry_run":b,"indices":n,"skipped":n,
-"data_streams":n,"objects":n,"objects_left":n,"documents":n,"bytes":n,"rejected":n,"retried":n,"duration_seconds":x,"omitted":[{"what":...,"why":...}]}.
+"data_streams":n,"objects":n,"objects_left":n,"documents":n,"bytes":n,"left_out":n,"rejected":n,"retried":n,"duration_seconds":x,"omitted":[{"what":...,"why":...}]}.
 With --quiet and without --json it prints nothing but what was refused or omitted.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			if err := s.parse(); err != nil {
+			if err := s.parse(a.stdin); err != nil {
 				return err
 			}
 			switch s.o.Conflict = restore.Conflict(conflict); s.o.Conflict {
@@ -132,31 +140,8 @@ With --quiet and without --json it prints nothing but what was refused or omitte
 				return err
 			}
 			return a.withSnapshot(ctx, s.snapshot, func(sn *repository.Snapshot, files fs.FS) error {
-				m := a.meter("restore")
-				defer m.close()
-				s.o.Progress, s.o.Retries = m.restore, es.tries()
-				s.o.Rejected = a.rejected()
-				plan, err := restore.NewPlan(ctx, files, client, &s.o)
-				if err != nil {
-					return err
-				}
-				sum := restoreSummary{MessageType: "summary", SnapshotID: sn.ID.String(), DryRun: dryRun,
-					Omitted: list(plan.Manifest.Omitted)}
-				if dryRun {
-					a.planned(plan, &sum)
-				} else {
-					res, err := plan.Run(ctx)
-					if err != nil {
-						return err
-					}
-					m.close()
-					a.restored(res, &sum)
-				}
-				a.out.omitted(plan.Manifest.Omitted)
-				if len(plan.Manifest.Omitted) > 0 {
-					return errOmitted
-				}
-				return nil
+				s.o.Retries = es.tries()
+				return a.restoreFiles(ctx, sn.ID.String(), files, client, &s.o, rejectedFile, dryRun)
 			})
 		},
 	}
@@ -165,7 +150,48 @@ With --quiet and without --json it prints nothing but what was refused or omitte
 	s.flags(f)
 	f.StringVar(&conflict, "conflict", "fail", "`WHAT` to do with an index that exists: fail, skip, replace or merge")
 	f.BoolVar(&dryRun, "dry-run", false, "print what would be done, and change nothing")
+	f.Int64Var(&s.o.MaxRejects, "max-rejects", 0, "documents that the cluster may refuse, a `NUMBER`; -1: any; the exit code is 3 then")
+	f.StringVar(&rejectedFile, "rejected-file", "", "new `FILE` for the documents that the cluster refuses, with their sources and the reasons, one JSON object a line")
 	return cmd
+}
+
+// restoreFiles restores what lies in files.
+func (a *app) restoreFiles(ctx context.Context, id string, files fs.FS, client elastictransport.Interface, o *restore.Options, rejectedFile string, dryRun bool) (err error) {
+	m := a.meter("restore")
+	defer m.close()
+	log, err := openRejected(rejectedFile, dryRun)
+	if err != nil {
+		return err
+	}
+	defer func() { err = closed(err, log.close()) }()
+	show := a.rejected()
+	o.Progress = m.restore
+	o.Rejected = func(r restore.Rejection) {
+		show(r)
+		log.Add(r)
+	}
+	plan, err := restore.NewPlan(ctx, files, client, o)
+	if err != nil {
+		return err
+	}
+	sum := restoreSummary{MessageType: "summary", SnapshotID: id, DryRun: dryRun, Omitted: list(plan.Manifest.Omitted)}
+	refused := int64(0)
+	if dryRun {
+		a.planned(plan, &sum)
+	} else {
+		res, err := plan.Run(ctx)
+		if err != nil {
+			return err
+		}
+		m.close()
+		refused = res.Rejected
+		a.restored(res, &sum)
+	}
+	a.out.omitted(plan.Manifest.Omitted)
+	if refused > 0 || len(plan.Manifest.Omitted) > 0 {
+		return errOmitted
+	}
+	return nil
 }
 
 // rejected prints the documents that the cluster refused.
@@ -182,9 +208,13 @@ func (a *app) rejected() func(restore.Rejection) {
 }
 
 func (a *app) planned(plan *restore.Plan, sum *restoreSummary) {
+	of := map[string]string{}
 	indices := plan.Indices
 	for _, d := range plan.DataStreams {
 		indices = append(slices.Clip(indices), d.Indices...)
+		for _, x := range d.Indices {
+			of[x.To] = d.To
+		}
 		if d.Action != "skip" {
 			sum.DataStreams++
 		}
@@ -198,7 +228,7 @@ func (a *app) planned(plan *restore.Plan, sum *restoreSummary) {
 		}
 	}
 	for _, ix := range indices {
-		a.out.object(planned{"planned", ix.From, ix.To, ix.Action, ix.Docs, list(ix.Removed)})
+		a.out.object(planned{"planned", of[ix.To], ix.From, ix.To, ix.Action, ix.Docs, list(ix.Removed)})
 		if ix.Action == "skip" {
 			sum.Skipped++
 			continue
@@ -213,6 +243,7 @@ func (a *app) planned(plan *restore.Plan, sum *restoreSummary) {
 func (a *app) restored(res *restore.Result, sum *restoreSummary) {
 	sum.Indices, sum.Skipped, sum.Documents, sum.Bytes = res.Indices, res.Skipped, res.Documents, res.Bytes
 	sum.DataStreams, sum.Objects, sum.ObjectsLeft = res.Streams, res.Objects, res.ObjectsLeft
+	sum.LeftOut = res.LeftOut
 	sum.Rejected, sum.Retried, sum.DurationSeconds = res.Rejected, res.Retried, res.Duration.Seconds()
 	a.out.object(sum)
 	if a.quiet {
@@ -223,6 +254,12 @@ func (a *app) restored(res *restore.Result, sum *restoreSummary) {
 	if res.Objects+res.ObjectsLeft > 0 {
 		a.out.textf("wrote %s of sections; %s were there or are the cluster's own\n", count(int64(res.Objects), "object", "objects"),
 			thousands(int64(res.ObjectsLeft)))
+	}
+	if res.LeftOut > 0 {
+		a.out.textf("left out %s that were not chosen\n", count(res.LeftOut, "document", "documents"))
+	}
+	if res.Rejected > 0 {
+		a.out.textf("%s refused, which --max-rejects allows\n", count(res.Rejected, "document was", "documents were"))
 	}
 	if res.Skipped > 0 {
 		a.out.textf("skipped %s that exist already\n", count(int64(res.Skipped), "index", "indices"))

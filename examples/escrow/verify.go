@@ -67,7 +67,7 @@ last line {"message_type":"summary","snapshot_id":...,"identical":b,"indices_che
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
-			if err := s.parse(); err != nil {
+			if err := s.parse(a.stdin); err != nil {
 				return err
 			}
 			client, err := a.connect(ctx, &es)

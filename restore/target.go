@@ -1,0 +1,100 @@
+package restore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"strings"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
+)
+
+// metadata reads what the backup says of an index, and changes it into what this cluster is to be given.
+func (p *Plan) metadata(ctx context.Context, x *PlannedIndex) (*metadata, error) {
+	m, err := readMetadata(p.src, x.From)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.o.adapt(m, x.From); err != nil {
+		return nil, fmt.Errorf("index %s: %w", x.To, err)
+	}
+	if p.o.MetadataOnly {
+		x.Docs = 0
+	}
+	if p.o.DocumentsOnly {
+		return m, nil
+	}
+	if err := p.learn(ctx, m); err != nil {
+		return nil, fmt.Errorf("index %s: %w", x.To, err)
+	}
+	x.Removed = p.unknown(m)
+	return m, nil
+}
+
+var unknownSetting = regexp.MustCompile(`unknown setting \[(index\.[^\]]+)\]`)
+
+// learn finds out which of an index's settings a server of another version than the backup's does not know, without writing
+// anything: it asks what an index template with them would amount to.
+//
+// See https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-indices-simulate-template
+func (p *Plan) learn(ctx context.Context, m *metadata) error {
+	if p.Manifest.Cluster.Version == "" || p.Manifest.Cluster.Version == p.version {
+		return nil
+	}
+	ask := map[string]json.RawMessage{}
+	for name, v := range m.settings {
+		if _, seen := p.known[name]; !seen && !elastic.Match(private, name) {
+			ask["index."+name] = v
+		}
+	}
+	if len(ask) == 0 {
+		return nil
+	}
+	body := map[string]any{"index_patterns": []string{"escrow-settings-" + random()}, "priority": 1 << 30, "template": map[string]any{"settings": ask}}
+	for {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		_, err = p.c.Do(ctx, elastic.Request{Method: "POST", Path: "/_index_template/_simulate", Body: b})
+		var refused *elastic.Error
+		if err != nil && !errors.As(err, &refused) {
+			return fmt.Errorf("ask which settings the server knows: %w", err)
+		}
+		found := false
+		if refused != nil {
+			if elastic.Retryable(err) {
+				return fmt.Errorf("ask which settings the server knows: %w", err)
+			}
+			for _, match := range unknownSetting.FindAllStringSubmatch(refused.Reason, -1) {
+				if _, asked := ask[match[1]]; asked {
+					found = true
+					p.known[strings.TrimPrefix(match[1], "index.")] = false
+					delete(ask, match[1])
+				}
+			}
+		}
+		if found {
+			continue
+		}
+		// Whatever else is wrong, or may not be asked, is said when the index is made.
+		for name := range maps.Keys(ask) {
+			p.known[strings.TrimPrefix(name, "index.")] = true
+		}
+		return nil
+	}
+}
+
+// unknown are the settings among m's that the server does not know; they are taken out, with the reason for each.
+func (p *Plan) unknown(m *metadata) (removed []string) {
+	for _, name := range keysOf(m.settings) {
+		if known, asked := p.known[name]; asked && !known {
+			delete(m.settings, name)
+			removed = append(removed, fmt.Sprintf("%s: version %s does not know it, %s did", name, p.version, p.Manifest.Cluster.Version))
+		}
+	}
+	return removed
+}
