@@ -51,10 +51,11 @@ type job struct {
 	// shards bounds the points in time that are open, over all indices.
 	shards *semaphore.Weighted
 
-	mu             sync.Mutex // guards what follows, and manifest
-	segments       int64
-	segmentsReused int64
-	docsRead       int64
+	// verifying: what is taken over is read and compared as well.
+	verifying bool
+
+	mu    sync.Mutex // guards what follows, and manifest
+	tally tally
 }
 
 // newJob asks the cluster who it is and which indices the selection holds.
@@ -78,6 +79,9 @@ func newJob(ctx context.Context, es elastictransport.Interface, o *Options) (*jo
 	}
 	var err error
 	if j.chosen, err = elastic.Choose(j.o.Sections, j.kibana != nil); err != nil {
+		return nil, err
+	}
+	if err := j.o.Increment.valid(); err != nil {
 		return nil, err
 	}
 	cluster, err := j.c.Info(ctx)
@@ -262,9 +266,10 @@ func (j *job) index(ctx context.Context, out output, name string) error {
 	defer j.mu.Unlock()
 	j.manifest.Indices = append(j.manifest.Indices, entry)
 	for _, s := range shards {
-		j.segments += int64(len(s.sidecar.Segments))
-		j.segmentsReused += s.reused
-		j.docsRead += s.docsRead
+		for i := range s.tally.notReused {
+			s.tally.notReused[i].Index, s.tally.notReused[i].Shard = name, s.info.Number
+		}
+		j.tally.add(&s.tally)
 		if !s.info.Sealed {
 			j.manifest.Warnings = append(j.manifest.Warnings,
 				fmt.Sprintf("index %s shard %d: not sealed, the next backup reads it whole: %s", name, s.info.Number, s.info.Reason))

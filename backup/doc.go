@@ -12,9 +12,17 @@
 // copy and are not rolled back; so what is alive in a range below it can only become less, as long as nothing that hides an
 // older version of a document is rolled back later either. A shard is sealed when all that its point in time showed was below
 // the checkpoint before the backup went on. In the next backup, a segment of a sealed shard which still has the same
-// number of documents and the same sum of sequence numbers is the same segment: its blobs are taken over, unread. All else
-// is read. A shard is read whole when its parent was not sealed, when its index uuid, history, or primary term say that it
-// is not the same shard going on, and when Options.Full asks for it.
+// number of documents and the same sum of sequence numbers is the same segment: its blobs are taken over, unread. In one that
+// has fewer documents some died, by updates or deletes: the server is asked for the sequence numbers that are left, without any
+// document, and those that the ids file holds beside them are dead. Its blobs are taken over as well; the sidecar names the dead, and delete
+// lines for them are put at the end of the shard's file, before all that is read ([IncrementLog]). What is dead is
+// worked out anew from the server each time. A shard is read whole when its parent was not sealed, when its index uuid, history,
+// or primary term say that it is not the same shard going on, when a document appears where documents can only go, when
+// its log is mostly delete lines, and when Options.Full asks for it. Of its segments those are read again that lie
+// above the parent's checkpoint, that hold one sequence number twice, and, the worst first and at most a fiftieth of the shard
+// (but a MiB at least) in a run, those of which more than half is dead. [Result] says why something was not reused.
+//
+// This rests on an argument about what a cluster does. [Options.VerifyEvery] puts it to the test from time to time.
 //
 // # Data streams and sections
 //

@@ -5,12 +5,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
+	"iter"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
@@ -135,26 +139,77 @@ func contents(t *testing.T, files map[string][]byte, m *layout.Manifest) map[str
 		for _, sh := range ix.Shards {
 			name := layout.DocumentsPath(ix.Name, sh.Number)
 			require.Contains(t, files, name)
+			// Once in order, as a person with curl loads it, and once by the sidecar.
+			replayed := replay(t, files[name], ix.Name)
+			side, err := layout.ReadSidecar(fsOf(files), ix.Name, sh.Number)
+			require.NoError(t, err)
+			require.NoError(t, side.Valid())
 			var digest layout.Digest
-			n := int64(0)
-			for d, err := range layout.Documents(bytes.NewReader(files[name]), ix.Name) {
-				require.NoError(t, err)
-				key := d.ID + "\x00" + d.Routing
-				if _, twice := all[ix.Name][key]; twice {
-					require.Fail(t, "document stands twice", key)
+			var n, dead, deletes int64
+			next, stop := iter.Pull2(layout.Documents(bytes.NewReader(files[name]), ix.Name))
+			defer stop()
+			for _, g := range side.Segments {
+				ordinals := g.Ordinals()
+				for k := range g.Whole().Docs + g.Deletes {
+					d, err, ok := next()
+					require.NoError(t, err)
+					require.True(t, ok)
+					require.Equal(t, g.Deletes > 0, d.Deleted)
+					if _, isDead := slices.BinarySearch(ordinals, k); isDead {
+						dead++
+						continue
+					}
+					if d.Deleted {
+						deletes++
+						continue
+					}
+					key := d.ID + "\x00" + d.Routing
+					require.NotContains(t, all[ix.Name], key, "document stands twice")
+					all[ix.Name][key] = string(d.Source)
+					require.Equal(t, string(d.Source), replayed[key])
+					delete(replayed, key)
+					lines, err := d.AppendDigested(nil)
+					require.NoError(t, err)
+					digest.Add(lines)
+					n++
 				}
-				all[ix.Name][key] = string(d.Source)
-				lines, err := d.AppendLines(nil)
-				require.NoError(t, err)
-				digest.Add(lines)
-				n++
 			}
+			_, _, more := next()
+			require.False(t, more)
+			require.Empty(t, replayed)
 			require.Equal(t, sh.Docs, n)
-			require.Equal(t, sh.Digest, digest)
+			require.Equal(t, sh.Dead, dead)
+			require.Equal(t, sh.Deletes, deletes)
+			require.True(t, sh.Digest.Equal(digest))
 			require.EqualValues(t, sh.Bytes, len(files[name]))
 		}
 	}
 	return all
+}
+
+// replay does what the lines of a shard's file say, in order.
+func replay(t *testing.T, file []byte, index string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for d, err := range layout.Documents(bytes.NewReader(file), index) {
+		require.NoError(t, err)
+		key := d.ID + "\x00" + d.Routing
+		if d.Deleted {
+			delete(all, key)
+			continue
+		}
+		require.NotContains(t, all, key, "it stands twice, with no delete between")
+		all[key] = string(d.Source)
+	}
+	return all
+}
+
+func fsOf(files map[string][]byte) fs.FS {
+	m := fstest.MapFS{}
+	for name, b := range files {
+		m[name] = &fstest.MapFile{Data: b}
+	}
+	return m
 }
 
 // memTarget is a Target in memory.

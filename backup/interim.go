@@ -157,7 +157,7 @@ type upload struct {
 }
 
 func (u *upload) all(ctx context.Context, m *layout.Manifest) error {
-	u.j.segments = 0 // those of the dump are uploaded one by one
+	u.j.tally.segments = 0 // those of the dump are uploaded one by one
 	u.j.progress.change(func(p *Progress) { p.Uploading, p.IndicesDone = true, 0 })
 	for _, s := range m.Sections {
 		if s.Objects > 0 {
@@ -216,7 +216,7 @@ func (u *upload) shard(ctx context.Context, index string, sh layout.Shard) error
 		return err
 	}
 	defer out.abort() // nothing happens after a commit
-	s := &shardJob{out: out, sidecar: layout.Sidecar{Format: layout.Format, Segments: []layout.Segment{}}}
+	s := &shardJob{out: out, sidecar: layout.Sidecar{Format: layout.SidecarFormat, Segments: []layout.Segment{}}}
 	var read []*storedSegment
 	for _, g := range side.Segments {
 		if ctx.Err() != nil {
@@ -234,13 +234,15 @@ func (u *upload) shard(ctx context.Context, index string, sh layout.Shard) error
 			return fmt.Errorf("%w: %s is longer than its segments", errDumpDamaged, fileKind(f).name(index, sh.Number))
 		}
 	}
-	s.assemble(nil, read)
+	if err := s.assemble(&shardPlan{}, read); err != nil {
+		return fmt.Errorf("%w: %w", errDumpDamaged, err)
+	}
 	if s.info.Docs != sh.Docs || s.info.Bytes != sh.Bytes || s.info.Digest != sh.Digest {
 		return fmt.Errorf("%w: %s has %d documents, %d bytes and digest %s, the manifest says %d, %d and %s", errDumpDamaged,
 			layout.DocumentsPath(index, sh.Number), s.info.Docs, s.info.Bytes, s.info.Digest, sh.Docs, sh.Bytes, sh.Digest)
 	}
 	u.j.mu.Lock()
-	u.j.segments += int64(len(read))
+	u.j.tally.segments += int64(len(read))
 	u.j.mu.Unlock()
 	return s.commit(ctx, u.out, index, sh.Number)
 }
@@ -250,7 +252,7 @@ func (u *upload) segment(ctx context.Context, g layout.Segment, files [2]fs.File
 	e := buffers.Get().(*encoder)
 	defer buffers.Put(e)
 	e.reset(0)
-	seg := &storedSegment{Segment: layout.Segment{From: g.From, To: g.To, Sum: g.Sum, Final: g.Final}}
+	seg := &storedSegment{Segment: layout.Segment{From: g.From, To: g.To, Sum: g.Sum, Final: g.Final, Ambiguous: g.Ambiguous}}
 	part := io.LimitReader(files[docsFile], g.Bytes)
 	for d, err := range layout.Documents(part, "") {
 		if err != nil {

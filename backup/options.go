@@ -61,6 +61,12 @@ type Options struct {
 	// backups without Interim build on such a snapshot as on any other. Default: straight into the repository.
 	Interim string
 
+	// Increment is how Run builds on an earlier snapshot; default IncrementLog.
+	Increment Increment
+	// VerifyEvery n makes every n-th increment of Run read everything, and compare what it takes over with what it read: a difference is a
+	// *DifferenceError. 1 verifies each one. Default: none is.
+	VerifyEvery int
+
 	Full bool     // Run: reuse nothing of an earlier snapshot
 	Host string   // Run: of the snapshot; default: this machine's name
 	Tags []string // Run: of the snapshot
@@ -69,6 +75,7 @@ type Options struct {
 	Progress func(Progress) // called serially, at most ten times a second; the last call has Done set
 
 	sleep func(ctx context.Context, d time.Duration) error // tests only: between attempts
+	small int64                                            // tests only: in place of smallSegment, for the last segment
 }
 
 func (o *Options) read() elastic.ReadOptions {
@@ -104,8 +111,15 @@ type Result struct {
 	BytesAdded     int64                // to the repository, compressed and encrypted
 	Segments       int64
 	SegmentsReused int64
-	Requests       int64 // sent to the cluster
-	Retries        int64 // requests sent again
-	Duration       time.Duration
-	Omitted        []layout.Omission // as in the manifest
+	// DocumentsReused are those of the snapshot that lie in reused segments.
+	DocumentsReused int64
+	// SegmentsChanged are the reused segments in which documents were updated or deleted since.
+	SegmentsChanged int64
+	// NotReused says why what the parent holds, and could still be good, was read again. Empty without a parent.
+	NotReused []NotReused
+	Verified  bool  // everything reused was compared with the cluster (Options.VerifyEvery)
+	Requests  int64 // sent to the cluster
+	Retries   int64 // requests sent again
+	Duration  time.Duration
+	Omitted   []layout.Omission // as in the manifest
 }

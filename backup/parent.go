@@ -60,90 +60,8 @@ func (j *job) findParent(ctx context.Context, repo *repository.Repo, paths []str
 	return nil, nil
 }
 
-// shardPlan is what to take over and what to read of one shard.
-type shardPlan struct {
-	reused  []*storedSegment
-	changed []elastic.Range // segments of the parent that must be read again
-	planner *elastic.Planner
-}
-
-// next returns the next range to read, false if there is none.
-func (p *shardPlan) next() (elastic.Range, bool) {
-	if len(p.changed) > 0 {
-		r := p.changed[0]
-		p.changed = p.changed[1:]
-		return r, true
-	}
-	return p.planner.Next()
-}
-
-// plan decides what of a shard is read.
-func (j *job) plan(ctx context.Context, sh *elastic.Shard) (*shardPlan, error) {
-	segments, why, err := j.reusable(ctx, sh)
-	if err != nil {
-		return nil, err
-	}
-	if why != "" {
-		j.log.Debug("read whole shard", "index", sh.Index.Name, "shard", sh.Info.Number, "why", why)
-	}
-	if len(segments) > 0 {
-		p, err := j.increment(ctx, sh, segments)
-		if err != nil || p != nil {
-			return p, err
-		}
-		j.log.Warn("read whole shard", "index", sh.Index.Name, "shard", sh.Info.Number, "why", "the counts by sequence number do not add up")
-	}
-	ranges, err := sh.Plan(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &shardPlan{planner: sh.Planner(ranges)}, nil
-}
-
-// increment compares the parent's segments with what the server counts now. It returns nil if the counts do not
-// account for every document.
-func (j *job) increment(ctx context.Context, sh *elastic.Shard, segments []*storedSegment) (*shardPlan, error) {
-	asked := make([]elastic.Range, len(segments))
-	for i, g := range segments {
-		asked[i] = elastic.Range{From: g.From, To: g.To}
-	}
-	counted, err := sh.CountRanges(ctx, asked)
-	if err != nil {
-		return nil, err
-	}
-	tail, err := sh.Histogram(ctx, asked[len(asked)-1].To)
-	if err != nil {
-		return nil, err
-	}
-	if elastic.CountDocs(counted)+elastic.CountDocs(tail) != sh.Total {
-		return nil, nil
-	}
-	p := &shardPlan{}
-	for i, r := range counted {
-		g := segments[i]
-		switch {
-		case r.Docs > g.Docs:
-			// Below the checkpoint documents only go. Where one came, nothing that the parent says can be relied on.
-			return nil, nil
-		case r.Docs == g.Docs && r.Sum == g.Sum:
-			p.reused = append(p.reused, g)
-		case r.Docs > 0:
-			p.changed = append(p.changed, r)
-		}
-	}
-	// A small last segment is joined with what came after it, so that many small backups do not leave many small segments.
-	if n := len(p.reused); n > 0 && len(tail) > 0 && p.reused[n-1] == segments[len(segments)-1] && p.reused[n-1].Bytes < smallSegment {
-		tail = slices.Insert(tail, 0, counted[len(counted)-1])
-		p.reused = p.reused[:n-1]
-	}
-	p.planner = sh.Planner(tail)
-	return p, nil
-}
-
-const smallSegment = 1 << 20
-
-// reusable returns the parent's segments of a shard that cannot have changed in any way that counts would not show, in order;
-// why says why there are none.
+// reusable returns the parent's segments of a shard that cannot have changed in any way that counts would not show, and its delete
+// lines, in the order of the file; why says why there are none.
 func (j *job) reusable(ctx context.Context, sh *elastic.Shard) (segments []*storedSegment, why string, err error) {
 	p := j.parent
 	if p == nil {
@@ -211,7 +129,7 @@ func (p *parent) reserialised(now layout.Cluster, ix *elastic.Index) string {
 	return ""
 }
 
-// segments reads the final segments of a shard, with their blobs.
+// segments reads the final segments and the delete lines of a shard, with their blobs.
 func (p *parent) segments(index string, n int) ([]*storedSegment, error) {
 	side, err := layout.ReadSidecar(p.fsys, index, n)
 	if err != nil {
@@ -227,8 +145,10 @@ func (p *parent) segments(index string, n int) ([]*storedSegment, error) {
 		}
 	}
 	var all []*storedSegment
+	idsAt := int64(0)
 	for i, g := range side.Segments {
-		s := &storedSegment{Segment: g}
+		s := &storedSegment{Segment: g, idsAt: idsAt}
+		idsAt += g.IDsBytes
 		for f, want := range [2]struct {
 			blobs int
 			bytes int64
@@ -245,7 +165,7 @@ func (p *parent) segments(index string, n int) ([]*storedSegment, error) {
 				return nil, fmt.Errorf("segment %d: its blobs in %s differ from its length by %d bytes", i, fileKind(f).name(index, n), want.bytes)
 			}
 		}
-		if !g.Final || g.From < 0 {
+		if g.Deletes == 0 && (!g.Final || g.From < 0) {
 			continue
 		}
 		if !p.present(s) {

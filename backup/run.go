@@ -31,6 +31,10 @@ func Run(ctx context.Context, es elastictransport.Interface, repo *repository.Re
 	}
 	res := &Result{Manifest: j.manifest}
 	if j.parent != nil {
+		j.manifest.Increments = j.parent.manifest.Increments + 1
+		if j.verifying = j.o.VerifyEvery > 0 && j.manifest.Increments >= j.o.VerifyEvery; j.verifying {
+			j.manifest.Increments = 0
+		}
 		h.Parent = &j.parent.snapshot.ID
 		res.Parent = j.parent.snapshot
 	}
@@ -62,7 +66,8 @@ func (j *job) complete(res *Result) {
 		res.Documents += ix.Docs
 		res.Bytes += ix.Bytes
 	}
-	res.DocumentsRead, res.Segments, res.SegmentsReused = j.docsRead, j.segments, j.segmentsReused
+	j.tally.result(res)
+	res.Verified = j.verifying
 	res.Requests, res.Retries = j.c.Requests()
 	res.Omitted = res.Manifest.Omitted
 	res.Duration = time.Since(j.started)

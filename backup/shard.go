@@ -2,12 +2,12 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -25,15 +25,14 @@ const (
 
 // shardJob is one shard that was read: its segments are stored, its files are not yet made.
 type shardJob struct {
-	out      shardOutput
-	count    *shardProgress
-	info     layout.Shard
-	asOf     time.Time
-	stale    string
-	sidecar  layout.Sidecar
-	blobs    [2][]repository.BlobID // of the documents file and of the ids file
-	reused   int64
-	docsRead int64
+	out     shardOutput
+	count   *shardProgress
+	info    layout.Shard
+	asOf    time.Time
+	stale   string
+	sidecar layout.Sidecar
+	blobs   [2][]repository.BlobID // of the documents file and of the ids file
+	tally   tally
 }
 
 // drop takes back what the shard wrote and counted.
@@ -70,7 +69,7 @@ func (j *job) shard(ctx context.Context, out output, ix *elastic.Index, n int) (
 		return nil, err
 	}
 	defer sh.Close(ctx)
-	s := &shardJob{info: sh.Info, asOf: sh.AsOf, stale: sh.Stale, sidecar: layout.Sidecar{Format: layout.Format, Segments: []layout.Segment{}}}
+	s := &shardJob{info: sh.Info, asOf: sh.AsOf, stale: sh.Stale, sidecar: layout.Sidecar{Format: layout.SidecarFormat, Segments: []layout.Segment{}}}
 	if j.o.Transform != nil {
 		s.info.Sealed, s.info.Reason = false, "its documents passed through a function"
 	}
@@ -84,21 +83,35 @@ func (j *job) shard(ctx context.Context, out output, ix *elastic.Index, n int) (
 			s.drop()
 		}
 	}()
-	plan, err := j.plan(ctx, sh)
+	plan, err := j.plan(ctx, sh, s.out)
 	if err != nil {
 		return nil, err
 	}
-	for _, r := range plan.reused {
-		s.reused++
-		s.count.add(r.Docs, r.Bytes, true)
+	s.tally.notReused = plan.notReused
+	for _, g := range plan.kept {
+		s.count.add(g.Docs, g.Bytes, true)
+		if g.Deletes == 0 {
+			s.tally.reused++
+			s.tally.docsReused += g.Docs
+		}
+		if g.changed {
+			s.tally.changed++
+		}
+	}
+	if j.verifying {
+		if s.tally.read, err = j.verifyKept(ctx, sh, plan.kept); err != nil {
+			return nil, err
+		}
 	}
 	read, err := j.readSegments(ctx, sh, plan, s.out, s.count)
 	if err != nil {
 		return nil, err
 	}
-	s.assemble(plan.reused, read)
+	if err := s.assemble(plan, read); err != nil {
+		return nil, err
+	}
 	for _, r := range read {
-		s.docsRead += r.read
+		s.tally.read += r.read
 	}
 	if j.o.Transform == nil && s.info.Docs != sh.Total {
 		return nil, fmt.Errorf("stored %d documents, the server counted %d", s.info.Docs, sh.Total)
@@ -111,6 +124,9 @@ type storedSegment struct {
 	layout.Segment
 	blobs [2][]repository.BlobID
 	read  int64 // documents transferred
+
+	idsAt   int64 // of the parent's: where it begins in the ids file
+	changed bool  // of the parent's: some of it died since
 }
 
 // readSegments reads and stores what the plan says. Segments of an output that allows it are stored in parallel.
@@ -151,6 +167,7 @@ type encoder struct {
 	buf  [2][]byte // documents, ids
 	sum  []byte    // what the digest of a document with a version is made of
 	last int64     // sequence number that the next delta counts from
+	one  layout.Digest
 }
 
 func (j *job) readSegment(ctx context.Context, sh *elastic.Shard, r elastic.Range, seg *storedSegment, out shardOutput, count *shardProgress) error {
@@ -249,7 +266,9 @@ func (e *encoder) addLines(ctx context.Context, d *Document, seg *storedSegment,
 		}
 		digested = e.sum
 	}
-	seg.Digest.Add(digested)
+	e.one = layout.Digest{}
+	e.one.Add(digested)
+	seg.Digest.AddDigest(e.one)
 	seg.Docs++
 	seg.Bytes += int64(len(b) - start)
 	return e.flush(ctx, docsFile, maxBlob, seg, out)
@@ -280,27 +299,14 @@ func (e *encoder) addLarge(ctx context.Context, d *Document, seg *storedSegment,
 func (e *encoder) addID(d *Document, seg *storedSegment) {
 	delta := int64(0)
 	if d.SeqNo >= 0 {
+		seg.Ambiguous = seg.Ambiguous || seg.Docs > 1 && d.SeqNo == e.last
 		seg.Sum += d.SeqNo
 		delta = d.SeqNo - e.last
 		e.last = d.SeqNo
 	}
-	ids := e.buf[idsFile]
-	start := len(ids)
-	ids = append(ids, '[')
-	ids = strconv.AppendInt(ids, delta, 10)
-	ids = append(ids, ',')
-	ids = layout.AppendString(ids, d.ID)
-	if d.Routing != "" || d.Versioned {
-		ids = append(ids, ',')
-		ids = layout.AppendString(ids, d.Routing)
-	}
-	if d.Versioned {
-		ids = append(ids, ',')
-		ids = strconv.AppendInt(ids, d.Version, 10)
-	}
-	ids = append(ids, ']', '\n')
-	seg.IDsBytes += int64(len(ids) - start)
-	e.buf[idsFile] = ids
+	start := len(e.buf[idsFile])
+	e.buf[idsFile] = layout.AppendID(e.buf[idsFile], delta, e.one.Low(), d)
+	seg.IDsBytes += int64(len(e.buf[idsFile]) - start)
 }
 
 // transform calls the user's function, and checks what it made.
@@ -322,19 +328,34 @@ func (j *job) transform(d *Document) (keep bool, err error) {
 	return true, nil
 }
 
-// assemble puts the reused and the read segments in order.
-func (s *shardJob) assemble(reused, read []*storedSegment) {
-	all := append(slices.Clone(reused), read...)
-	slices.SortStableFunc(all, func(a, b *storedSegment) int { return int(min(max(a.From-b.From, -1), 1)) })
+// assemble puts what is kept and what was read in order: the parent's log, delete lines for what died since, and then what was
+// read. So a document always stands after all delete lines for its id, and a dead one before one. Where nothing is dead, no
+// order matters, and segments ascend.
+func (s *shardJob) assemble(plan *shardPlan, read []*storedSegment) error {
+	ascending := func(a, b *storedSegment) int { return cmp.Compare(a.From, b.From) }
+	slices.SortStableFunc(read, ascending)
+	all := append(slices.Clone(plan.kept), read...)
+	if !slices.ContainsFunc(all, func(g *storedSegment) bool { return len(g.Dead) > 0 }) {
+		slices.SortStableFunc(all, ascending)
+	}
 	for _, g := range all {
 		s.sidecar.Segments = append(s.sidecar.Segments, g.Segment)
 		s.info.Docs += g.Docs
 		s.info.Bytes += g.Bytes
+		s.info.Dead += int64(len(g.Dead))
+		s.info.Deletes += g.Deletes
 		s.info.Digest.AddDigest(g.Digest)
+		if g.Deletes == 0 {
+			s.tally.segments++
+		}
 		for f := range g.blobs {
 			s.blobs[f] = append(s.blobs[f], g.blobs[f]...)
 		}
 	}
+	if err := s.sidecar.Valid(); err != nil {
+		return fmt.Errorf("the shard's log: %w", err)
+	}
+	return nil
 }
 
 // commit makes the shard's files.

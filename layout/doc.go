@@ -50,30 +50,38 @@
 // "version" and "version_type", which is always external_gte: {"index":{"_id":"7","version":3,"version_type":"external_gte"}}. A
 // delete line has them too then, with the version of the document that it removes, so that whatever follows is not older.
 //
-// The The source is the exact bytes that the server holds,
+// The source is the exact bytes that the server holds,
 // except that one with a raw newline in it is compacted ([AppendCompact]), since a line cannot hold it. Documents are in the order of
-// their sequence numbers, where the index has them. A pair {"delete":{...}} {"delete":{...}} may stand instead of a
+// their sequence numbers in each segment, where the index has them. A pair {"delete":{...}} {"delete":{...}} may stand instead of a
 // document and removes what came before under the same id and routing; deletes always stand in pairs of lines, so that
 // cutting the file after any even number of lines gives valid requests:
 //
 //	split -l 20000 shard-0.ndjson part-
 //	curl -H 'Content-Type: application/x-ndjson' --data-binary @part-aa "$ES/<index>/_bulk?pipeline=_none"
 //
+// The lines are for an index with as many primary shards as the one they are of: elsewhere the files of several shards can meet in one.
+// Restoring with package restore needs no such care, since it passes over what is dead.
+//
 // # Segments
 //
-// A segment is the live documents of a shard whose sequence numbers lie in a half-open range. Segments do not overlap,
-// ascend, and each is one or several whole blobs in a repository, both in the documents file and in the ids file.
-// The sidecar names each segment's range, count, sum of sequence numbers, digest and length in bytes.
+// A segment is the documents of a shard whose sequence numbers lay in a half-open range when it was read. Segments do not overlap,
+// and each is one or several whole blobs in a repository, both in the documents file and in the ids file.
+// The sidecar names each segment's range, count, sum of sequence numbers, digest and length in bytes, in the order of the
+// files. An increment may keep a segment in which documents have died: the file is then a log. The sidecar has the ordinals of the
+// dead, and the numbers of what is alive; delete lines for each of them stand after the segment, and before every
+// document that took its id afterwards. Where nothing is dead, segments ascend and there are no delete lines.
 //
-// A line of the ids file is a JSON array: [delta,"id"] or [delta,"id","routing"], and with versions
-// [delta,"id","routing",version], where the routing may be empty. The first delta of a segment counts from
-// the segment's beginning, every other from the document before.
+// A line of the ids file is a JSON array: [delta,digest,"id"] or [delta,digest,"id","routing"], and with versions
+// [delta,digest,"id","routing",version], where the routing may be empty. The first delta of a segment counts from
+// the segment's beginning, every other from the document before. The digest is the lower half of the document's, as a number. In
+// backups with sidecars of format 1 there is none: [delta,"id"].
 //
 // # Digest
 //
 // A document's digest is the XXH3-128 hash of its two lines, newlines included, as they stand in the file, but without the version: so
 // backups with and without versions can be compared, and both with a cluster. The digest of
 // a shard, an index or a segment is the sum of its documents' digests modulo 2^128: it does not depend on their order, nor on
-// how many shards they are spread over. It finds accidents, not forgeries: those are what the repository's own
+// how many shards they are spread over. Where documents have died, only its lower half is known, 16 hexadecimal digits in place of 32:
+// of each document's digest only that is kept. It finds accidents, not forgeries: those are what the repository's own
 // SHA-256 and authenticated encryption are for.
 package layout

@@ -273,7 +273,10 @@ func parsePlainAction(line []byte) (Document, bool) {
 }
 
 // Digest is a sum of documents' digests (see the package comment). The zero value is the digest of no documents.
-type Digest struct{ hi, lo uint64 }
+type Digest struct {
+	hi, lo uint64
+	short  bool // only lo is known
+}
 
 // Add adds the document whose two lines, newlines included, are given, as AppendDigested makes them.
 func (d *Digest) Add(lines []byte) {
@@ -303,17 +306,38 @@ func (d *Digest) AddDocument(doc *Document) error {
 	return nil
 }
 
-// AddDigest adds all that is in o.
-func (d *Digest) AddDigest(o Digest) { d.add(o.hi, o.lo) }
+// AddDigest adds all that is in o. If only the lower half of one of them is known, that is so for the sum too.
+func (d *Digest) AddDigest(o Digest) {
+	d.short = d.short || o.short
+	d.add(o.hi, o.lo)
+}
+
+// Low is the digest's lower half: 64 bits.
+func (d Digest) Low() uint64 { return d.lo }
+
+// SubtractLow takes a document out of whose digest only the lower half is known. From then on that is so for d too.
+func (d *Digest) SubtractLow(low uint64) {
+	d.hi, d.lo, d.short = 0, d.lo-low, true
+}
+
+// Equal reports whether two digests are the same, as far as both are known.
+func (d Digest) Equal(o Digest) bool {
+	return d.lo == o.lo && (d.short || o.short || d.hi == o.hi)
+}
 
 func (d *Digest) add(hi, lo uint64) {
 	var carry uint64
 	d.lo, carry = bits.Add64(d.lo, lo, 0)
-	d.hi, _ = bits.Add64(d.hi, hi, carry)
+	if d.hi, _ = bits.Add64(d.hi, hi, carry); d.short {
+		d.hi = 0
+	}
 }
 
-// String gives the digest as 32 hexadecimal digits.
+// String gives the digest as 32 hexadecimal digits, as 16 where only the lower half is known.
 func (d Digest) String() string {
+	if d.short {
+		return fmt.Sprintf("%016x", d.lo)
+	}
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], d.hi)
 	binary.BigEndian.PutUint64(b[8:], d.lo)
@@ -326,9 +350,13 @@ func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 // UnmarshalText reads what MarshalText wrote.
 func (d *Digest) UnmarshalText(text []byte) error {
 	b, err := hex.DecodeString(string(text))
-	if err != nil || len(b) != 16 {
-		return fmt.Errorf("digest %q: want 32 hexadecimal digits", text)
+	switch {
+	case err == nil && len(b) == 16:
+		*d = Digest{hi: binary.BigEndian.Uint64(b[:8]), lo: binary.BigEndian.Uint64(b[8:])}
+	case err == nil && len(b) == 8:
+		*d = Digest{lo: binary.BigEndian.Uint64(b), short: true}
+	default:
+		return fmt.Errorf("digest %q: want 32 or 16 hexadecimal digits", text)
 	}
-	d.hi, d.lo = binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
 	return nil
 }

@@ -41,6 +41,8 @@ type Manifest struct {
 	Indices   []Index    `json:"indices"` // ascending by name
 	Omitted   []Omission `json:"omitted"` // what was asked for and is not here, or not whole
 	Warnings  []string   `json:"warnings"`
+	// Increments is how many backups, this one included, were made since everything was last read.
+	Increments int `json:"increments,omitempty"`
 
 	// Backups of before there were sections and data streams have neither.
 	Sections    []Section    `json:"sections,omitempty"`     // those that were asked for, in the order of restoring
@@ -78,7 +80,7 @@ type Index struct {
 type Shard struct {
 	Number           int    `json:"number"`
 	Docs             int64  `json:"docs"`   // live documents
-	Bytes            int64  `json:"bytes"`  // length of the documents file
+	Bytes            int64  `json:"bytes"`  // length of the documents file, with what is dead in it
 	Digest           Digest `json:"digest"` // of the live documents
 	HistoryUUID      string `json:"history_uuid,omitempty"`
 	PrimaryTerm      int64  `json:"primary_term,omitempty"`
@@ -89,34 +91,15 @@ type Shard struct {
 	Sealed bool `json:"sealed"`
 	// Reason says why the shard is not sealed.
 	Reason string `json:"reason,omitempty"`
+	// Where the documents file is a log: how many documents it holds that are dead, and how many pairs of delete lines.
+	Dead    int64 `json:"dead,omitempty"`
+	Deletes int64 `json:"deletes,omitempty"`
 }
 
 // Omission names something that a backup left out.
 type Omission struct {
 	What string `json:"what"` // such as "index logs-1" or "section watches"
 	Why  string `json:"why"`
-}
-
-// Sidecar describes the segments of one shard's documents file and ids file, in their order.
-type Sidecar struct {
-	Format   int       `json:"format"`
-	Segments []Segment `json:"segments"`
-}
-
-// Segment is a range of sequence numbers of a shard. A shard read without sequence numbers is one segment with From and To
-// of -1.
-type Segment struct {
-	From     int64  `json:"from"`      // first sequence number of the range
-	To       int64  `json:"to"`        // first one after the range
-	Docs     int64  `json:"docs"`      // live documents in the range
-	Sum      int64  `json:"sum"`       // of their sequence numbers
-	Bytes    int64  `json:"bytes"`     // in the documents file
-	IDsBytes int64  `json:"ids_bytes"` // in the ids file
-	Blobs    int    `json:"blobs"`     // in the documents file; 0 where it was not written to a repository
-	IDsBlobs int    `json:"ids_blobs"` // in the ids file; likewise
-	Digest   Digest `json:"digest"`
-	// Final: the whole range lay at or below the global checkpoint of a sealed shard.
-	Final bool `json:"final"`
 }
 
 // ReadManifest reads the manifest of a backup and checks its format. An error wraps fs.ErrNotExist where src holds no
@@ -144,18 +127,6 @@ func ReadManifest(src fs.FS) (*Manifest, error) {
 	return m, nil
 }
 
-// ReadSidecar reads a shard's sidecar.
-func ReadSidecar(src fs.FS, index string, shard int) (*Sidecar, error) {
-	s, name := &Sidecar{}, SidecarPath(index, shard)
-	if err := readJSON(src, name, s); err != nil {
-		return nil, err
-	}
-	if s.Format != Format {
-		return nil, fmt.Errorf("%s: format %d, this program reads format %d", name, s.Format, Format)
-	}
-	return s, nil
-}
-
 func readJSON(src fs.FS, name string, v any) error {
 	b, err := fs.ReadFile(src, name)
 	if err != nil {
@@ -163,21 +134,6 @@ func readJSON(src fs.FS, name string, v any) error {
 	}
 	if err := json.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
-	}
-	return nil
-}
-
-// Valid checks that the segments ascend and do not overlap, and that their numbers are possible.
-func (s *Sidecar) Valid() error {
-	last := int64(-1)
-	for i, g := range s.Segments {
-		if g.Docs < 0 || g.Sum < 0 || g.Bytes < 0 || g.IDsBytes < 0 || g.Blobs < 0 || g.IDsBlobs < 0 || g.To < g.From {
-			return fmt.Errorf("segment %d: negative number or empty range", i)
-		}
-		if g.From >= 0 && g.From < last {
-			return fmt.Errorf("segment %d: it overlaps the one before", i)
-		}
-		last = g.To
 	}
 	return nil
 }

@@ -39,9 +39,17 @@ func rawDocuments(src fs.FS, from string, shard int, to string) iter.Seq2[Docume
 	}
 }
 
-// shardDocuments is rawDocuments without the documents that are not to be kept, and fails at the end unless the live documents, kept
-// or not, are those of the manifest. kept, if not nil, is then raised by the number of live ones that are.
+// shardDocuments yields a shard's live documents without those that are not to be kept, and fails at the end unless the live documents,
+// kept or not, are those of the manifest. kept, if not nil, is then raised by the number of live ones that are. Where the file is a log
+// and its sidecar is not there, it yields everything in order, delete lines included, to the same effect.
 func shardDocuments(ctx context.Context, src fs.FS, from string, sh *layout.Shard, to string, want keep, kept *atomic.Int64) iter.Seq2[Document, error] {
+	log, err := readLog(src, from, sh)
+	if err != nil {
+		return func(yield func(Document, error) bool) { yield(Document{}, err) }
+	}
+	if log != nil {
+		return log.documents(ctx, src, from, sh, to, want, kept)
+	}
 	return func(yield func(Document, error) bool) {
 		var sum layout.Digest
 		var docs, chosen, ordinal int64
@@ -134,7 +142,7 @@ func checkShard(index string, sh *layout.Shard, docs int64, sum layout.Digest) e
 	if docs != sh.Docs {
 		return fmt.Errorf("%s: %w: it holds %d documents, the manifest says %d", path, ErrDamaged, docs, sh.Docs)
 	}
-	if sum != sh.Digest {
+	if !sum.Equal(sh.Digest) {
 		return fmt.Errorf("%s: %w: its digest is %v, the manifest says %v", path, ErrDamaged, sum, sh.Digest)
 	}
 	return nil

@@ -136,7 +136,7 @@ func (v *verifier) index(ctx context.Context, ch choice) (*IndexDiff, error) {
 		v.t.docs(ch.to, 1, int64(len(d.Source)))
 	}
 	v.diff.Documents += gotDocs
-	if got == want && gotDocs == wantDocs {
+	if got.Equal(want) && gotDocs == wantDocs {
 		return x, nil
 	}
 	return x, v.byID(ctx, ch, x, max(gotDocs, wantDocs))

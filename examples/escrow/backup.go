@@ -12,22 +12,26 @@ import (
 )
 
 type backupSummary struct {
-	MessageType     string            `json:"message_type"`
-	SnapshotID      string            `json:"snapshot_id"`
-	Parent          string            `json:"parent"`
-	Indices         int               `json:"indices"`
-	DataStreams     int               `json:"data_streams"`
-	Sections        []layout.Section  `json:"sections"`
-	Documents       int64             `json:"documents"`
-	DocumentsRead   int64             `json:"documents_read"`
-	Bytes           int64             `json:"bytes"`
-	BytesAdded      int64             `json:"bytes_added"`
-	Segments        int64             `json:"segments"`
-	SegmentsReused  int64             `json:"segments_reused"`
-	Resumed         bool              `json:"resumed"`
-	DurationSeconds float64           `json:"duration_seconds"`
-	Warnings        []string          `json:"warnings"`
-	Omitted         []layout.Omission `json:"omitted"`
+	MessageType     string             `json:"message_type"`
+	SnapshotID      string             `json:"snapshot_id"`
+	Parent          string             `json:"parent"`
+	Indices         int                `json:"indices"`
+	DataStreams     int                `json:"data_streams"`
+	Sections        []layout.Section   `json:"sections"`
+	Documents       int64              `json:"documents"`
+	DocumentsRead   int64              `json:"documents_read"`
+	Bytes           int64              `json:"bytes"`
+	BytesAdded      int64              `json:"bytes_added"`
+	Segments        int64              `json:"segments"`
+	SegmentsReused  int64              `json:"segments_reused"`
+	DocumentsReused int64              `json:"documents_reused"`
+	SegmentsChanged int64              `json:"segments_changed"`
+	NotReused       []backup.NotReused `json:"not_reused"`
+	Verified        bool               `json:"verified"`
+	Resumed         bool               `json:"resumed"`
+	DurationSeconds float64            `json:"duration_seconds"`
+	Warnings        []string           `json:"warnings"`
+	Omitted         []layout.Omission  `json:"omitted"`
 }
 
 func (a *app) backupCommand() *cobra.Command {
@@ -53,7 +57,8 @@ With --allow-omissions, what cannot be backed up whole is named in the snapshot 
 
 JSON, last line: {"message_type":"summary","snapshot_id":...,"parent":...,"indices":n,"data_streams":n,
 "sections":[{"name":...,"objects":n,"absent":...}],"documents":n,"documents_read":n,
-"bytes":n,"bytes_added":n,"segments":n,"segments_reused":n,"resumed":b,"duration_seconds":x,"warnings":[...],
+"bytes":n,"bytes_added":n,"segments":n,"segments_reused":n,"resumed":b,"documents_reused":n,"segments_changed":n,
+"not_reused":[{"index":...,"shard":n,"segments":n,"why":...}],"verified":b,"duration_seconds":x,"warnings":[...],
 "omitted":[{"what":...,"why":...}]}; before it, about once a second, {"message_type":"status",...}.
 With --quiet and without --json it prints the snapshot's id alone.`,
 		Args: cobra.NoArgs,
@@ -91,6 +96,8 @@ With --quiet and without --json it prints the snapshot's id alone.`,
 	f.StringArrayVar(&o.Tags, "tag", nil, "`TAG` of the snapshot, repeatable")
 	f.StringVar(&o.Host, "host", "", "`HOST` of the snapshot (default: this one's name)")
 	f.BoolVar(&o.Full, "full", false, "read everything again, reuse nothing")
+	f.StringVar((*string)(&o.Increment), "increment", string(backup.IncrementLog), "`HOW` to go on where documents were updated or deleted: log, or segments to read what lies around them again")
+	f.IntVar(&o.VerifyEvery, "verify-every", 0, "compare what is reused with the cluster in every so many-th increment, a `NUMBER` (default 0: never)")
 	f.BoolVar(&o.AllowOmissions, "allow-omissions", false, "name what cannot be backed up whole, and go on")
 	f.StringVar(&o.Interim, "interim", "", "`DIR` to dump into before anything is uploaded; it holds documents unencrypted until then")
 	f.Int64Var(&o.DocsPerSecond, "docs-per-second", 0, "read no more than this `NUMBER` of documents a second, on average")
@@ -105,7 +112,8 @@ func (a *app) backedUp(res *backup.Result) {
 		MessageType: "summary", SnapshotID: res.Snapshot.ID.String(), Indices: len(res.Manifest.Indices),
 		DataStreams: len(res.Manifest.DataStreams), Sections: list(res.Manifest.Sections),
 		Documents: res.Documents, DocumentsRead: res.DocumentsRead, Bytes: res.Bytes, BytesAdded: res.BytesAdded,
-		Segments: res.Segments, SegmentsReused: res.SegmentsReused, Resumed: res.Resumed, DurationSeconds: res.Duration.Seconds(),
+		Segments: res.Segments, SegmentsReused: res.SegmentsReused, DocumentsReused: res.DocumentsReused,
+		SegmentsChanged: res.SegmentsChanged, NotReused: list(res.NotReused), Verified: res.Verified, Resumed: res.Resumed, DurationSeconds: res.Duration.Seconds(),
 		Warnings: list(res.Manifest.Warnings), Omitted: list(res.Omitted),
 	}
 	if res.Parent != nil {
@@ -134,6 +142,13 @@ func (a *app) backedUp(res *backup.Result) {
 			a.out.textf("         out of the interim directory, as of %s\n", res.Manifest.Started.Format(time.RFC3339))
 		}
 		a.out.textf("  added  %s to the repository\n", size(res.BytesAdded))
+		for _, n := range sum.NotReused {
+			what := "all"
+			if n.Segments > 0 {
+				what = count(n.Segments, "segment", "segments")
+			}
+			a.out.textf("  again  index %s shard %d, %s: %s\n", n.Index, n.Shard, what, n.Why)
+		}
 		for _, w := range sum.Warnings {
 			a.out.textf("warning: %s\n", w)
 		}

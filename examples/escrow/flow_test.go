@@ -75,7 +75,8 @@ func TestBackUpLoseRestoreVerify(t *testing.T) {
 	got := s.objects(exitDone, "backup", "--es", server.URL, "--tag", "nightly", "--tag", "first", "--host", "db-1")
 	sum := got[len(got)-1]
 	require.ElementsMatch(t, []string{"message_type", "snapshot_id", "parent", "indices", "documents", "documents_read", "bytes",
-		"bytes_added", "segments", "segments_reused", "resumed", "duration_seconds", "warnings", "omitted", "data_streams", "sections"}, keys(sum))
+		"bytes_added", "segments", "segments_reused", "duration_seconds", "warnings", "omitted", "data_streams", "sections",
+		"documents_reused", "segments_changed", "not_reused", "verified", "resumed"}, keys(sum))
 	require.Equal(t, "summary", sum["message_type"])
 	require.Regexp(t, `^[0-9a-f]{64}$`, sum["snapshot_id"])
 	require.EqualValues(t, 2, sum["indices"])
@@ -94,6 +95,8 @@ func TestBackUpLoseRestoreVerify(t *testing.T) {
 	require.EqualValues(t, 350, next["documents"])
 	require.EqualValues(t, 0, next["documents_read"])
 	require.Equal(t, next["segments"], next["segments_reused"])
+	require.EqualValues(t, 350, next["documents_reused"])
+	require.Equal(t, []any{}, next["not_reused"])
 
 	full := s.objects(exitDone, "backup", "--es", server.URL, "--full", "--concurrency", "1")
 	require.EqualValues(t, 350, full[len(full)-1]["documents_read"])

@@ -67,7 +67,8 @@
 //	tag          tag: old_snapshot_id, new_snapshot_id, old_tags, new_tags
 //	lock         unlock: id, time, exclusive, hostname, username, pid, reason
 //	summary      backup: snapshot_id, parent, indices, data_streams, sections (name, objects, absent), documents,
-//	               documents_read, bytes, bytes_added, segments, segments_reused, resumed, duration_seconds, warnings,
+//	               documents_read, bytes, bytes_added, segments, segments_reused, documents_reused,
+//	               segments_changed, not_reused (index, shard, segments, why), verified, resumed, duration_seconds, warnings,
 //	               omitted (what, why)
 //	             restore: snapshot_id, dry_run, indices, skipped, data_streams, objects, objects_left, documents, bytes,
 //	               left_out, rejected, retried, duration_seconds, omitted

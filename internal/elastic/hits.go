@@ -62,6 +62,7 @@ type scanner struct {
 	b     []byte
 	i     int
 	index string // that the hits are of
+	bare  bool   // hits have no _id
 }
 
 func (s *scanner) space() {
@@ -366,7 +367,7 @@ func (s *scanner) hit(h *Hit, bySeqNo bool) error {
 	if err != nil {
 		return err
 	}
-	if !hasID || h.Sort == nil {
+	if !hasID && !s.bare || h.Sort == nil {
 		return errors.New("hit without _id or sort values")
 	}
 	return nil

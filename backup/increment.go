@@ -1,0 +1,466 @@
+package backup
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
+	"github.com/escrow-backup/escrow/layout"
+)
+
+// Increment is a way to build on an earlier snapshot.
+type Increment string
+
+const (
+	// IncrementLog takes over segments in which documents died since, and records which: a shard's file becomes a log, whose
+	// cost is in proportion to what changed. It is the default. With Options.Versions it is IncrementSegments: versions on delete
+	// lines could refuse what was written after them.
+	IncrementLog Increment = "log"
+	// IncrementSegments takes over only segments in which nothing changed, and reads all others again: the files hold no dead
+	// documents and no delete lines.
+	IncrementSegments Increment = "segments"
+)
+
+func (i Increment) valid() error {
+	if i != "" && i != IncrementLog && i != IncrementSegments {
+		return fmt.Errorf("options: increment %q: want %q or %q", string(i), IncrementLog, IncrementSegments)
+	}
+	return nil
+}
+
+func (j *job) byLog() bool { return j.o.Increment != IncrementSegments && !j.o.Versions }
+
+// NotReused says why something that a parent holds was read again.
+type NotReused struct {
+	Index    string `json:"index"`
+	Shard    int    `json:"shard"`
+	Segments int64  `json:"segments"` // how many; 0: the whole shard
+	Why      string `json:"why"`
+}
+
+const (
+	smallSegment = 1 << 20
+	// A segment of which more than half is dead is written anew, if what is alive in all such segments of a shard is at most a
+	// compactShare-th of the shard's bytes, or small.
+	compactShare = 50
+)
+
+// shardPlan is what to take over and what to read of one shard.
+type shardPlan struct {
+	kept      []*storedSegment // in the order of the file; delete lines too
+	planners  []*elastic.Planner
+	notReused []NotReused
+}
+
+// next returns the next range to read, false if there is none.
+func (p *shardPlan) next() (elastic.Range, bool) {
+	for len(p.planners) > 0 {
+		if r, ok := p.planners[0].Next(); ok {
+			return r, true
+		}
+		p.planners = p.planners[1:]
+	}
+	return elastic.Range{}, false
+}
+
+// plan decides what of a shard is read. It stores the delete lines of what died.
+func (j *job) plan(ctx context.Context, sh *elastic.Shard, out shardOutput) (*shardPlan, error) {
+	segments, why, err := j.reusable(ctx, sh)
+	if err != nil {
+		return nil, err
+	}
+	if why == "" {
+		c := &comparison{j: j, sh: sh, out: out, log: segments}
+		p, err := c.plan(ctx)
+		if p != nil || err != nil {
+			return p, err
+		}
+		why = c.why
+		j.log.Warn("read whole shard", "index", sh.Index.Name, "shard", sh.Info.Number, "why", why)
+	} else {
+		j.log.Debug("read whole shard", "index", sh.Index.Name, "shard", sh.Info.Number, "why", why)
+	}
+	ranges, err := sh.Plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &shardPlan{planners: []*elastic.Planner{sh.Planner(ranges)}}
+	if j.parent != nil {
+		p.notReused = []NotReused{{Why: why}}
+	}
+	return p, nil
+}
+
+// comparison holds a parent's log of a shard against what the server counts now.
+type comparison struct {
+	j   *job
+	sh  *elastic.Shard
+	out shardOutput
+	log []*storedSegment // the parent's, in the order of the file
+	why string           // that nothing of it can be used
+
+	ids      io.ReaderAt // the parent's ids file
+	mu       sync.Mutex
+	lines    []byte // delete lines that are not stored yet
+	deletes  *storedSegment
+	unusable map[string]int64 // segments that are read again, by why
+}
+
+// verdict is what becomes of a segment.
+type verdict struct {
+	old *storedSegment
+	now elastic.Range
+	new *storedSegment // nil: read again, or gone
+}
+
+// plan returns nil, and sets why, if something does not fit: then everything is read.
+func (c *comparison) plan(ctx context.Context) (*shardPlan, error) {
+	var all []*verdict
+	var bytes, deletes int64
+	for _, g := range c.log {
+		if bytes += g.Bytes; g.Deletes == 0 {
+			all = append(all, &verdict{old: g})
+		} else {
+			deletes += g.Bytes
+		}
+	}
+	if deletes > bytes/2 {
+		c.why = "most of its log is delete lines"
+		return nil, nil
+	}
+	slices.SortFunc(all, func(a, b *verdict) int { return cmp.Compare(a.old.From, b.old.From) })
+	tail, err := c.count(ctx, all)
+	if err != nil || c.why != "" {
+		return nil, err
+	}
+	c.unusable = map[string]int64{}
+	compact := map[*verdict]bool{}
+	if c.j.byLog() {
+		compact = c.worst(all)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(c.j.o.Concurrency)
+	closeIDs, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	defer closeIDs()
+	for i, v := range all {
+		switch {
+		case v.now.Docs == 0:
+		case i == len(all)-1 && len(tail) > 0 && v.old.Bytes < cmp.Or(c.j.o.small, smallSegment):
+			// A small last segment is joined with what came after it, so that many small backups do not leave many small segments.
+		case !c.j.byLog() && (len(v.old.Dead) > 0 || v.now.Docs < v.old.Docs):
+			c.again("documents of them were updated or deleted, and the increment is by segments")
+		case compact[v]:
+			c.again("more than half of them is dead: they are written anew")
+		case v.now.Docs == v.old.Docs:
+			v.new = v.old
+		default:
+			g.Go(func() error { return c.died(gctx, v) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		var came *cameError
+		if errors.As(err, &came) {
+			c.why = came.Error()
+			return nil, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	return c.assemble(ctx, all, tail)
+}
+
+// count asks the server for what is alive in the segments, and after the last of them.
+func (c *comparison) count(ctx context.Context, all []*verdict) (tail []elastic.Range, err error) {
+	asked := make([]elastic.Range, len(all))
+	for i, v := range all {
+		asked[i] = elastic.Range{From: v.old.From, To: v.old.To}
+	}
+	counted, err := c.sh.CountRanges(ctx, asked)
+	if err != nil {
+		return nil, err
+	}
+	end := int64(0)
+	if len(asked) > 0 {
+		end = asked[len(asked)-1].To
+	}
+	if tail, err = c.sh.Histogram(ctx, end); err != nil {
+		return nil, err
+	}
+	if elastic.CountDocs(counted)+elastic.CountDocs(tail) != c.sh.Total {
+		c.why = "the counts by sequence number do not add up"
+		return nil, nil
+	}
+	for i, v := range all {
+		v.now = counted[i]
+		// Below the checkpoint documents only go. Where one came, nothing that the parent says can be relied on.
+		if v.now.Docs > v.old.Docs || v.now.Docs == v.old.Docs && v.now.Sum != v.old.Sum {
+			c.why = (&cameError{v.old}).Error()
+		}
+	}
+	return tail, nil
+}
+
+// cameError says that a document came where documents can only go.
+type cameError struct{ g *storedSegment }
+
+func (e *cameError) Error() string {
+	return fmt.Sprintf("documents came to sequence numbers [%d,%d), which were final: the shard was put back to an earlier state", e.g.From, e.g.To)
+}
+
+// worst chooses the segments to write anew.
+func (c *comparison) worst(all []*verdict) map[*verdict]bool {
+	var dead []*verdict
+	bytes := int64(0)
+	for _, v := range all {
+		bytes += v.old.Bytes
+		if stored := v.old.Whole().Docs; v.now.Docs > 0 && stored-v.now.Docs > stored/2 {
+			dead = append(dead, v)
+		}
+	}
+	alive := func(v *verdict) float64 { return float64(v.now.Docs) / float64(v.old.Whole().Docs) }
+	slices.SortFunc(dead, func(a, b *verdict) int {
+		return cmp.Or(cmp.Compare(alive(a), alive(b)), cmp.Compare(a.old.From, b.old.From))
+	})
+	budget := max(bytes/compactShare, smallSegment)
+	chosen := map[*verdict]bool{}
+	for _, v := range dead {
+		if budget -= int64(alive(v) * float64(v.old.Bytes)); budget < 0 {
+			break
+		}
+		chosen[v] = true
+	}
+	return chosen
+}
+
+func (c *comparison) again(why string) {
+	c.mu.Lock()
+	c.unusable[why]++
+	c.mu.Unlock()
+}
+
+// open opens the parent's ids file.
+func (c *comparison) open() (done func(), err error) {
+	f, err := c.j.parent.fsys.Open(layout.IDsPath(c.sh.Index.Name, c.sh.Info.Number))
+	if err != nil {
+		return nil, &ownError{err}
+	}
+	r, ok := f.(io.ReaderAt)
+	if !ok {
+		return nil, &ownError{errors.New("the parent's ids file cannot be read at any place")}
+	}
+	c.ids = r
+	return func() { _ = f.Close() }, nil // it was only read
+}
+
+// died finds out which documents of a segment are dead now: those stored, less those that the server still has. What earlier
+// backups said is only held against that.
+func (c *comparison) died(ctx context.Context, v *verdict) error {
+	if v.old.Ambiguous {
+		c.again("their sequence numbers stand for several documents")
+		return nil
+	}
+	if err := c.j.searches.Acquire(ctx, 1); err != nil {
+		return context.Cause(ctx)
+	}
+	defer c.j.searches.Release(1)
+	b := make([]byte, v.old.IDsBytes)
+	if _, err := c.ids.ReadAt(b, v.old.idsAt); err != nil && (err != io.EOF || len(b) == 0) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c.j.log.Warn("read segment again", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", err)
+		c.again("their ids in the parent cannot be read")
+		return nil
+	}
+	seqs, err := c.sh.Survivors(ctx, v.now)
+	if err != nil {
+		return err
+	}
+	f := funeral{seqs: seqs, before: v.old.Ordinals(), left: v.old.Whole()}
+	switch err := layout.ReadIDs(b, v.old.From, f.line); {
+	case errors.Is(err, errCame):
+		return &cameError{v.old}
+	case errors.Is(err, errNoDigests):
+		c.again("they are of an older program, which kept no digests of single documents")
+		return nil
+	case err != nil || f.ordinal != v.old.Whole().Docs:
+		c.j.log.Warn("read segment again", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", err)
+		c.again("their ids in the parent are not what the sidecar says")
+		return nil
+	case len(f.seqs) > 0:
+		return &cameError{v.old}
+	case f.left.Docs != v.now.Docs || f.left.Sum != v.now.Sum:
+		c.again("their ids in the parent are not what the sidecar says")
+		return nil
+	}
+	g := *v.old
+	g.SetDead(f.dead, f.left)
+	g.changed = true
+	v.new = &g
+	return c.bury(ctx, f.lines, f.fresh)
+}
+
+var (
+	errCame      = errors.New("a document came")
+	errNoDigests = errors.New("no digests")
+)
+
+// funeral goes through a segment's stored documents and through those that are left.
+type funeral struct {
+	seqs   []int64       // survivors that were not met yet
+	before []int64       // ordinals of the parent's dead, likewise
+	left   layout.Stored // what is alive
+
+	ordinal int64
+	dead    []int64
+	lines   []byte // delete lines of what died since the parent
+	fresh   int64
+}
+
+func (f *funeral) line(l *layout.IDLine) error {
+	ordinal := f.ordinal
+	f.ordinal++
+	wasDead := len(f.before) > 0 && f.before[0] == ordinal
+	if wasDead {
+		f.before = f.before[1:]
+	}
+	if !l.HasDigest {
+		return errNoDigests
+	}
+	if len(f.seqs) > 0 && f.seqs[0] <= l.SeqNo {
+		if f.seqs[0] < l.SeqNo || wasDead {
+			return errCame // one that was never stored, or one that had a delete line
+		}
+		f.seqs = f.seqs[1:]
+		return nil
+	}
+	f.dead = append(f.dead, ordinal)
+	f.left.Docs--
+	f.left.Sum -= l.SeqNo
+	f.left.Digest.SubtractLow(l.Low)
+	if wasDead {
+		return nil
+	}
+	d, err := l.Document()
+	if err == nil {
+		f.lines, err = d.AppendLines(f.lines)
+	}
+	f.fresh++
+	return err
+}
+
+// bury stores delete lines.
+func (c *comparison) bury(ctx context.Context, lines []byte, n int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.deletes == nil {
+		c.deletes = &storedSegment{Segment: layout.Segment{From: -1, To: -1}}
+	}
+	c.deletes.Deletes += n
+	c.lines = append(c.lines, lines...)
+	return c.flush(ctx, maxBlob/2)
+}
+
+// flush stores the delete lines, if they are more than limit.
+func (c *comparison) flush(ctx context.Context, limit int) error {
+	for len(c.lines) > limit {
+		p := c.lines[:min(len(c.lines), maxBlob)]
+		id, err := c.out.save(ctx, docsFile, p)
+		if err != nil {
+			return &ownError{err}
+		}
+		c.deletes.blobs[docsFile] = append(c.deletes.blobs[docsFile], id)
+		c.deletes.Bytes += int64(len(p))
+		c.deletes.Blobs++
+		c.lines = c.lines[:copy(c.lines, c.lines[len(p):])]
+	}
+	return nil
+}
+
+// assemble puts the plan together: what is kept, in the order of the log, and between what is kept the ranges to read.
+func (c *comparison) assemble(ctx context.Context, all []*verdict, tail []elastic.Range) (*shardPlan, error) {
+	p := &shardPlan{}
+	var run []elastic.Range
+	end := func() {
+		if len(run) > 0 {
+			p.planners = append(p.planners, c.sh.Planner(run))
+		}
+		run = nil
+	}
+	kept := map[*storedSegment]*storedSegment{}
+	for _, v := range all {
+		switch {
+		case v.new != nil:
+			kept[v.old] = v.new
+			end()
+		case v.now.Docs > 0:
+			run = append(run, v.now)
+		}
+	}
+	run = append(run, tail...)
+	end()
+	dead := false
+	for _, g := range c.log {
+		if g.Deletes > 0 {
+			// Delete lines that nothing dead stands before do nothing.
+			if dead {
+				p.kept = append(p.kept, g)
+			}
+			continue
+		}
+		if n := kept[g]; n != nil {
+			dead = dead || len(n.Dead) > 0
+			p.kept = append(p.kept, n)
+		}
+	}
+	if c.deletes != nil {
+		if err := c.flush(ctx, 0); err != nil {
+			return nil, err
+		}
+		if c.deletes.Deletes > 0 {
+			p.kept = append(p.kept, c.deletes)
+		}
+	}
+	for why, n := range c.unusable {
+		p.notReused = append(p.notReused, NotReused{Segments: n, Why: why})
+	}
+	slices.SortFunc(p.notReused, func(a, b NotReused) int { return cmp.Compare(a.Why, b.Why) })
+	return p, nil
+}
+
+// tally is what a backup counts.
+type tally struct {
+	segments, reused, changed int64
+	docsReused, read          int64
+	notReused                 []NotReused
+}
+
+func (t *tally) add(o *tally) {
+	t.segments += o.segments
+	t.reused += o.reused
+	t.changed += o.changed
+	t.docsReused += o.docsReused
+	t.read += o.read
+	t.notReused = append(t.notReused, o.notReused...)
+}
+
+func (t *tally) result(r *Result) {
+	r.Segments, r.SegmentsReused, r.SegmentsChanged = t.segments, t.reused, t.changed
+	r.DocumentsReused, r.DocumentsRead = t.docsReused, t.read
+	slices.SortStableFunc(t.notReused, func(a, b NotReused) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.Shard, b.Shard))
+	})
+	r.NotReused = t.notReused
+}

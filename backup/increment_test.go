@@ -1,0 +1,385 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/estest"
+	"github.com/escrow-backup/escrow/layout"
+	"github.com/escrow-backup/escrow/repository"
+	"github.com/escrow-backup/escrow/repository/repositorytest"
+	"github.com/escrow-backup/escrow/restore"
+)
+
+// small is a backup in which no segment is joined with the next.
+var small = &Options{Sections: []string{"none"}, SealTimeout: time.Millisecond, small: 1}
+
+func runSmall(t *testing.T, es elastictransport.Interface, repo *repository.Repo, change func(o *Options)) *Result {
+	t.Helper()
+	o := *small
+	if change != nil {
+		change(&o)
+	}
+	res, err := Run(t.Context(), es, repo, &o)
+	require.NoError(t, err)
+	return res
+}
+
+// churn does random things to an index: what is done to one document is never undone but by failover.
+type churn struct {
+	r  *rand.Rand
+	h  *estest.Handler
+	es elastictransport.Interface
+	n  int
+}
+
+// write sends about n operations.
+func (c *churn) write(t *testing.T, n int) {
+	t.Helper()
+	var b strings.Builder
+	for range n {
+		id := c.r.IntN(max(c.n, 1))
+		if c.r.IntN(3) == 0 {
+			id = c.n
+			c.n++
+		}
+		// An id has one routing of two, which it changes at times: into another shard, or in the same one.
+		meta := fmt.Sprintf(`"_id":"id-%d"`, id)
+		if id%5 == 0 {
+			meta += fmt.Sprintf(`,"routing":"r%d"`, c.r.IntN(3))
+		}
+		if c.r.IntN(4) == 0 {
+			fmt.Fprintf(&b, "{\"delete\":{%s}}\n", meta)
+		} else {
+			fmt.Fprintf(&b, "{\"index\":{%s}}\n{\"v\":%d,\"one\": 1.0}\n", meta, c.r.Uint32())
+		}
+	}
+	if n > 0 {
+		send(t, c.es, "POST", "/i/_bulk", b.String())
+	}
+}
+
+func (c *churn) shards(t *testing.T, do func(n int) error) {
+	t.Helper()
+	for n := range 2 {
+		require.NoError(t, do(n))
+	}
+}
+
+// TestLogsHoldWhatTheClusterHeld tries to refute the argument for increments by logs: whatever happens to an index, every snapshot
+// holds exactly what the cluster held, by its sidecars and by its lines in order.
+func TestLogsHoldWhatTheClusterHeld(t *testing.T) {
+	rounds := 80
+	if testing.Short() {
+		rounds = 30
+	}
+	for _, seed := range []uint64{1, 2, uint64(time.Now().UnixNano())} {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			c := &churn{r: rand.New(rand.NewPCG(seed, 7)), h: estest.NewHandler(nil)}
+			c.es = c.h.Transport()
+			create(t, c.es, "i", 2)
+			repo := repositorytest.New(t)
+			type held struct {
+				res   *Result
+				truth map[string]string
+			}
+			var all []held
+			var changed, compacted, dead, deletes, reused int64
+			for round := range rounds {
+				var o func(o *Options)
+				c.write(t, c.r.IntN(60))
+				switch c.r.IntN(14) {
+				case 0: // what was written is not on all copies when the backup looks, and a failover undoes it
+					c.shards(t, func(n int) error { return c.h.SetGlobalCheckpoint("i", n, int64(c.r.IntN(c.n+1))) })
+					c.write(t, 1+c.r.IntN(60))
+				case 1: // the same, undone before the backup looks
+					c.shards(t, func(n int) error { return c.h.SetGlobalCheckpoint("i", n, int64(c.r.IntN(2*c.n+1))) })
+					c.write(t, 1+c.r.IntN(60))
+					send(t, c.es, "POST", "/i/_refresh", "")
+					c.shards(t, func(n int) error { _, err := c.h.Failover("i", n); return err })
+				case 2:
+					c.shards(t, func(n int) error { return c.h.NewHistory("i", n) })
+				case 3:
+					o = func(o *Options) { o.Increment = IncrementSegments }
+				case 4:
+					o = func(o *Options) { o.VerifyEvery = 1 }
+				case 5: // many at once, so that segments become mostly dead
+					c.write(t, 300)
+				case 6:
+					o = func(o *Options) { o.small = 0 }
+				}
+				res := runSmall(t, c.es, repo, o)
+				truth := live(t, c.es, "i")
+				got := contents(t, repoFiles(t, repo, res.Snapshot), res.Manifest)["i"]
+				require.True(t, maps.Equal(truth, got), "round %d", round)
+				require.Equal(t, res.Documents, res.DocumentsReused+res.DocumentsRead-res.verified())
+				all = append(all, held{res, truth})
+				changed += res.SegmentsChanged
+				reused += res.SegmentsReused
+				for _, why := range res.NotReused {
+					if strings.Contains(why.Why, "written anew") {
+						compacted += why.Segments
+					}
+				}
+				for _, sh := range res.Manifest.Indices[0].Shards {
+					dead, deletes = dead+sh.Dead, deletes+sh.Deletes
+				}
+				if c.r.IntN(2) == 0 {
+					c.shards(t, func(n int) error { return c.h.ReleaseGlobalCheckpoint("i", n) })
+				} else {
+					c.shards(t, func(n int) error { _, err := c.h.Failover("i", n); return err })
+				}
+			}
+			for _, n := range []int64{changed, compacted, dead, deletes, reused} {
+				require.Positive(t, n)
+			}
+			for i, s := range all {
+				if i%10 == 0 || i == len(all)-1 {
+					src := mustFS(t, repo, s.res.Snapshot)
+					for how, load := range loaders {
+						require.True(t, maps.Equal(s.truth, load(t, src)), "round %d, loaded %s", i, how)
+					}
+				}
+			}
+		})
+	}
+}
+
+// verified is how many documents were read only to compare them.
+func (r *Result) verified() int64 {
+	if r.Verified {
+		return r.DocumentsReused
+	}
+	return 0
+}
+
+// loaders bring index i back into a new cluster.
+var loaders = map[string]func(t *testing.T, src fs.FS) map[string]string{
+	"by the sidecar": load,
+	"without a sidecar": func(t *testing.T, src fs.FS) map[string]string {
+		files := readAll(t, src)
+		maps.DeleteFunc(files, func(name string, _ []byte) bool { return strings.HasSuffix(name, ".segments.json") })
+		return load(t, fsOf(files))
+	},
+	"by hand": func(t *testing.T, src fs.FS) map[string]string {
+		es := estest.NewHandler(nil).Transport()
+		create(t, es, "i", 2)
+		for name, b := range readAll(t, src) {
+			if !strings.HasSuffix(name, ".ndjson") {
+				continue
+			}
+			lines := bytes.SplitAfter(b, []byte{'\n'})
+			for part := range slices.Chunk(lines[:len(lines)-1], 14) { // any even number of lines
+				r, err := http.NewRequestWithContext(t.Context(), "POST", "/i/_bulk?pipeline=_none", bytes.NewReader(bytes.Join(part, nil)))
+				require.NoError(t, err)
+				r.Header.Set("Content-Type", "application/x-ndjson")
+				res, err := es.Perform(r)
+				require.NoError(t, err)
+				require.Equal(t, 200, res.StatusCode)
+				require.NoError(t, res.Body.Close())
+			}
+		}
+		return live(t, es, "i")
+	},
+}
+
+func load(t *testing.T, src fs.FS) map[string]string {
+	t.Helper()
+	es := estest.NewHandler(nil).Transport()
+	p, err := restore.NewPlan(t.Context(), src, es, nil)
+	require.NoError(t, err)
+	res, err := p.Run(t.Context())
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, res.Documents, p.Manifest.Indices[0].Docs) // in order, what is dead is loaded too
+	diff, err := restore.Verify(t.Context(), src, es, nil)
+	require.NoError(t, err)
+	require.True(t, diff.Identical(), diff.String())
+	return live(t, es, "i")
+}
+
+// A shrunk index holds one sequence number twice: a segment of such is never a log.
+func TestLogOfAShrunkIndex(t *testing.T) {
+	es := estest.NewHandler(nil).Transport()
+	create(t, es, "wide", 2)
+	index(t, es, "wide", 0, 12000, strings.Repeat("y", 500))
+	send(t, es, "PUT", "/wide/_settings", `{"index.blocks.write":true}`)
+	send(t, es, "POST", "/wide/_shrink/i", `{"settings":{"index.number_of_shards":1,"index.blocks.write":null}}`)
+	repo := repositorytest.New(t)
+	o := func(o *Options) { o.Indices = []string{"i"} }
+	first := runSmall(t, es, repo, o)
+	for _, id := range []int{11001, 11333, 11350} {
+		send(t, es, "DELETE", fmt.Sprintf("/i/_doc/id-%d", id), "")
+	}
+	index(t, es, "i", 11380, 11390, "new")
+	res := runSmall(t, es, repo, o)
+	require.EqualValues(t, 12000-3, res.Documents)
+	require.Len(t, contents(t, repoFiles(t, repo, res.Snapshot), res.Manifest)["i"], 12000-3)
+	require.Equal(t, first.Snapshot.ID, res.Parent.ID)
+	require.Positive(t, res.SegmentsReused, "%v", res.NotReused)
+	require.Zero(t, res.SegmentsChanged)
+	require.Len(t, res.NotReused, 1)
+	require.Contains(t, res.NotReused[0].Why, "stand for several documents")
+}
+
+// What an older program wrote can be restored and built upon, by whole segments.
+func TestParentOfTheFirstFormat(t *testing.T) {
+	es := estest.NewHandler(nil).Transport()
+	create(t, es, "i", 1)
+	index(t, es, "i", 0, 300, "v")
+	repo := repositorytest.New(t)
+	now := runSmall(t, es, repo, nil)
+	files := repoFiles(t, repo, now.Snapshot)
+	old, err := repo.Write(t.Context(), repository.Header{Time: now.Snapshot.Time.Add(time.Millisecond), Paths: now.Snapshot.Paths},
+		func(ctx context.Context, w *repository.Writer) error {
+			side, err := layout.ReadSidecar(fsOf(files), "i", 0)
+			require.NoError(t, err)
+			side.Format = 1
+			var refs []repository.BlobID
+			left := files[layout.IDsPath("i", 0)]
+			for i := range side.Segments {
+				g := &side.Segments[i]
+				var b []byte
+				for line := range bytes.Lines(left[:g.IDsBytes]) {
+					var v []any
+					require.NoError(t, json.Unmarshal(line, &v))
+					b = append(b, fmt.Sprintf("[%v,%q]\n", v[0], v[2])...)
+				}
+				left = left[g.IDsBytes:]
+				g.IDsBytes = int64(len(b))
+				id, err := w.SaveBlob(ctx, b)
+				require.NoError(t, err)
+				refs = append(refs, id)
+			}
+			files[layout.SidecarPath("i", 0)], err = json.Marshal(side)
+			require.NoError(t, err)
+			for name, b := range files {
+				f, err := w.Create(name)
+				require.NoError(t, err)
+				switch {
+				case strings.HasSuffix(name, ".ids"):
+					err = f.Append(refs...)
+				case strings.HasSuffix(name, ".ndjson"):
+					in, oerr := mustFS(t, repo, now.Snapshot).Open(name)
+					require.NoError(t, oerr)
+					for _, ref := range in.(*repository.File).Blobs() {
+						require.NoError(t, f.Append(ref.ID))
+					}
+					err = in.Close()
+				default:
+					_, err = f.Write(b)
+				}
+				require.NoError(t, err)
+				require.NoError(t, f.Close())
+			}
+			return nil
+		})
+	require.NoError(t, err)
+	require.Equal(t, live(t, es, "i"), load(t, mustFS(t, repo, old)))
+
+	send(t, es, "DELETE", "/i/_doc/id-5", "")
+	res := runSmall(t, es, repo, nil)
+	require.Equal(t, old.ID, res.Parent.ID)
+	requireSame(t, es, repo, res, "i")
+	require.Positive(t, res.SegmentsReused)
+	require.Zero(t, res.SegmentsChanged)
+	require.Equal(t, []NotReused{{Index: "i", Segments: 1, Why: "they are of an older program, which kept no digests of single documents"}}, res.NotReused)
+
+	// The segment that was read has digests now; one that was taken over has none.
+	send(t, es, "DELETE", "/i/_doc/id-6", "")
+	res = runSmall(t, es, repo, nil)
+	requireSame(t, es, repo, res, "i")
+	require.EqualValues(t, 1, res.SegmentsChanged)
+	require.Empty(t, res.NotReused)
+}
+
+// A snapshot that holds other bytes than the cluster, with the same counts, is found by the verification and by nothing else.
+func TestVerifyEvery(t *testing.T) {
+	_, es := one(t)
+	lying := onRequests(es, "/_search", edited(func(b []byte) []byte { return bytes.ReplaceAll(b, []byte(`"n":7,`), []byte(`"n":8,`)) }, nil))
+	repo := repositorytest.New(t)
+	runSmall(t, lying, repo, nil)
+	every := func(o *Options) { o.VerifyEvery, o.AllowOmissions = 3, true }
+	for n := range 2 {
+		res := runSmall(t, es, repo, every)
+		require.False(t, res.Verified)
+		require.Equal(t, n+1, res.Manifest.Increments)
+	}
+	o := *small
+	every(&o)
+	_, err := Run(t.Context(), es, repo, &o)
+	var differ *DifferenceError
+	require.ErrorAs(t, err, &differ)
+	require.Equal(t, "i", differ.Index)
+	require.ErrorContains(t, err, "back up index i: shard 0: index i shard 0: sequence numbers [0,10): the earlier snapshots do not hold what the cluster does")
+	full := runSmall(t, es, repo, func(o *Options) { o.Full = true })
+	require.Zero(t, full.Manifest.Increments)
+	for _, verified := range []bool{false, false, true, false, false, true} {
+		res := runSmall(t, es, repo, every)
+		require.Equal(t, verified, res.Verified)
+		require.Equal(t, res.Verified, res.DocumentsRead == res.Documents)
+		require.Equal(t, res.Documents, res.DocumentsReused)
+	}
+}
+
+func TestIncrementOption(t *testing.T) {
+	_, es := one(t)
+	_, err := Run(t.Context(), es, repositorytest.New(t), &Options{Increment: "x"})
+	require.EqualError(t, err, `options: increment "x": want "log" or "segments"`)
+}
+
+// Few updates in many documents: what they cost is in proportion.
+func TestUpdatesCostInProportion(t *testing.T) {
+	es := estest.NewHandler(nil).Transport()
+	create(t, es, "i", 1)
+	index(t, es, "i", 0, 8000, strings.Repeat("y", 500))
+	repo := repositorytest.New(t)
+	first := runSmall(t, es, repo, nil)
+	for n := range 5 {
+		for k := range 8 {
+			index(t, es, "i", k*1000+n, k*1000+n+1, "updated")
+		}
+		res := runSmall(t, es, repo, nil)
+		requireSame(t, es, repo, res, "i")
+		require.EqualValues(t, 8, res.DocumentsRead)
+		require.EqualValues(t, 8000-8, res.DocumentsReused)
+		require.Less(t, res.BytesAdded, first.BytesAdded/5)
+	}
+	require.Empty(t, runSmall(t, es, repo, nil).NotReused)
+}
+
+func TestDamagedLogIsRefused(t *testing.T) {
+	es := estest.NewHandler(nil).Transport()
+	create(t, es, "i", 1)
+	index(t, es, "i", 0, 100, "v")
+	repo := repositorytest.New(t)
+	runSmall(t, es, repo, nil)
+	send(t, es, "DELETE", "/i/_doc/id-5", "")
+	res := runSmall(t, es, repo, nil)
+	require.EqualValues(t, 1, res.Manifest.Indices[0].Shards[0].Dead)
+	for from, to := range map[string]string{
+		`"dead":[5]`: `"dead":[6]`, `"deletes":1`: `"deletes":2`, `,"dead":[5]`: ``, `"docs":63`: `"docs":62`, `{"format":2`: `{"format":3`,
+	} {
+		files := repoFiles(t, repo, res.Snapshot)
+		name := layout.SidecarPath("i", 0)
+		require.Contains(t, string(files[name]), from)
+		files[name] = bytes.Replace(files[name], []byte(from), []byte(to), 1)
+		p, err := restore.NewPlan(t.Context(), fsOf(files), estest.NewHandler(nil).Transport(), nil)
+		require.NoError(t, err)
+		_, err = p.Run(t.Context())
+		require.Error(t, err, "%s for %s", to, from)
+	}
+}
