@@ -98,6 +98,10 @@
 //
 // A summary is the last line. cat prints the stored JSON itself, dump the bytes of a file and export an archive, with and without
 // --json.
+//
+// # Functions of Stash
+//
+// backup-es, restore-es and update-status take the arguments of Stash's Functions for Elasticsearch; their help says more.
 package main
 
 import (

@@ -4,6 +4,8 @@ go 1.26.0
 
 replace github.com/escrow-backup/escrow => ../..
 
+replace github.com/escrow-backup/escrow/metrics/push => ../../metrics/push
+
 replace github.com/escrow-backup/escrow/repository/backend/s3 => ../../repository/backend/s3
 
 replace github.com/escrow-backup/escrow/repository/backend/azure => ../../repository/backend/azure
@@ -16,6 +18,7 @@ require (
 	github.com/Azure/azure-sdk-for-go/sdk/storage/azblob v1.8.3
 	github.com/elastic/elastic-transport-go/v8 v8.11.0
 	github.com/escrow-backup/escrow v0.0.0-00010101000000-000000000000
+	github.com/escrow-backup/escrow/metrics/push v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/repository/backend/azure v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/repository/backend/b2 v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/repository/backend/gcs v0.0.0-00010101000000-000000000000
@@ -35,6 +38,7 @@ require (
 	github.com/Azure/azure-sdk-for-go/sdk/storage/internal v0.1.0 // indirect
 	github.com/AzureAD/microsoft-authentication-library-for-go v1.10.1 // indirect
 	github.com/apache/arrow-go/v18 v18.7.0 // indirect
+	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/elastic/go-elasticsearch/v8 v8.19.7 // indirect
@@ -50,11 +54,16 @@ require (
 	github.com/kylelemons/godebug v1.1.0 // indirect
 	github.com/minio/crc64nvme v1.1.1 // indirect
 	github.com/minio/md5-simd v1.1.2 // indirect
+	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/ncw/swift/v2 v2.0.5 // indirect
 	github.com/philhofer/fwd v1.2.0 // indirect
 	github.com/pierrec/lz4/v4 v4.1.28 // indirect
 	github.com/pkg/browser v0.0.0-20240102092130-5ac0b6a4141c // indirect
 	github.com/pkg/sftp v1.13.12 // indirect
+	github.com/prometheus/client_golang v1.25.0 // indirect
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.72.0 // indirect
+	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/rs/xid v1.6.0 // indirect
 	github.com/tinylib/msgp v1.6.4 // indirect
 	github.com/zeebo/xxh3 v1.1.0 // indirect
@@ -68,5 +77,6 @@ require (
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
+	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/ini.v1 v1.67.3 // indirect
 )
