@@ -18,7 +18,6 @@ import (
 // dumpArgs is what of the arguments of multielasticdump means something here.
 type dumpArgs struct {
 	match       string
-	exclude     []string
 	concurrency int
 	templates   bool // are wanted
 	// ignored are the arguments without effect, each with the reason.
