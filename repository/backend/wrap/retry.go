@@ -155,7 +155,7 @@ func (r *retrier) wait(failed int) time.Duration {
 
 // final reports whether another try would end no better.
 func final(err error) bool {
-	for _, target := range []error{fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, fs.ErrInvalid, fs.ErrClosed, syscall.ENOSPC} {
+	for _, target := range []error{fs.ErrNotExist, fs.ErrExist, fs.ErrPermission, fs.ErrInvalid, fs.ErrClosed, syscall.ENOSPC, syscall.EDQUOT} {
 		if errors.Is(err, target) {
 			return true
 		}

@@ -113,7 +113,7 @@ func TestRetryNotWhatDoesNotPass(t *testing.T) {
 	m := mem.New()
 	h := put(t, m, backend.Pack, "content")
 	for _, target := range []error{
-		fs.ErrNotExist, fs.ErrPermission, fs.ErrInvalid, fs.ErrClosed, syscall.ENOSPC, &tls.CertificateVerificationError{Err: errBoom},
+		fs.ErrNotExist, fs.ErrPermission, fs.ErrInvalid, fs.ErrClosed, syscall.ENOSPC, syscall.EDQUOT, &tls.CertificateVerificationError{Err: errBoom},
 	} {
 		faults := backendtest.NewFaults(m).Fail("", 0, 0, fmt.Errorf("no: %w", target))
 		calls := each(t.Context(), wrap.Retry(faults, nil), h)
