@@ -19,6 +19,7 @@ require (
 )
 
 require (
+	cloud.google.com/go/compute/metadata v0.3.0 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.23.3 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/azidentity v1.15.0 // indirect
 	github.com/Azure/azure-sdk-for-go/sdk/internal v1.13.0 // indirect
@@ -53,6 +54,7 @@ require (
 	github.com/rs/xid v1.6.0 // indirect
 	github.com/tinylib/msgp v1.6.4 // indirect
 	golang.org/x/exp v0.0.0-20260813180055-c1d0aacb2297 // indirect
+	golang.org/x/oauth2 v0.38.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 	gopkg.in/ini.v1 v1.67.3 // indirect
@@ -62,6 +64,7 @@ require (
 require (
 	github.com/escrow-backup/escrow/repository/backend/azure v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/repository/backend/b2 v0.0.0-00010101000000-000000000000
+	github.com/escrow-backup/escrow/repository/backend/gcs v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/repository/backend/s3 v0.0.0-00010101000000-000000000000
 	github.com/fxamacker/cbor/v2 v2.9.1 // indirect
 	github.com/go-logr/logr v1.4.3 // indirect
@@ -102,3 +105,5 @@ replace github.com/escrow-backup/escrow/repository/backend/b2 => ../../repositor
 replace github.com/escrow-backup/escrow/repository/backend/azure => ../../repository/backend/azure
 
 replace github.com/escrow-backup/escrow/metrics/push => ../../metrics/push
+
+replace github.com/escrow-backup/escrow/repository/backend/gcs => ../../repository/backend/gcs

@@ -19,6 +19,7 @@
 //	/srv/backups, local:/srv/backups
 //	s3:https://host:port/bucket/prefix   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_DEFAULT_REGION, or the machine's identity
 //	azure:container:/prefix              AZURE_ACCOUNT_NAME, AZURE_ACCOUNT_KEY, or the machine's identity
+//	gs:bucket:/prefix                    GOOGLE_PROJECT_ID, GOOGLE_APPLICATION_CREDENTIALS, or the machine's identity
 //	swift:container:/prefix              ST_AUTH, ST_USER, ST_KEY, or OS_AUTH_URL and others
 //	b2:bucket:prefix                     B2_ACCOUNT_ID, B2_ACCOUNT_KEY
 //	rest:https://host:port/path/         RESTIC_REST_USERNAME, RESTIC_REST_PASSWORD

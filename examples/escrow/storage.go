@@ -14,6 +14,7 @@ import (
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/azure"
 	"github.com/escrow-backup/escrow/repository/backend/b2"
+	"github.com/escrow-backup/escrow/repository/backend/gcs"
 	"github.com/escrow-backup/escrow/repository/backend/local"
 	"github.com/escrow-backup/escrow/repository/backend/mem"
 	"github.com/escrow-backup/escrow/repository/backend/rest"
@@ -45,7 +46,7 @@ type storageFlags struct {
 
 func (p *place) flags(f *pflag.FlagSet, env func(string) string) {
 	f.StringVar(&p.url, "repo", env("RESTIC_REPOSITORY"),
-		"`URL` of the repository, in restic's form: local:/path, s3:, azure:, swift:, b2:, rest:, sftp: or mem: (default $RESTIC_REPOSITORY)")
+		"`URL` of the repository, in restic's form: local:/path, s3:, gs:, azure:, swift:, b2:, rest:, sftp: or mem: (default $RESTIC_REPOSITORY)")
 	f.Lookup("repo").DefValue = "" // the environment's value may hold what a help text must not
 	f.StringVar(&p.object, "repository", "", "`FILE` with a Repository object (YAML or JSON), instead of --repo")
 	f.StringVar(&p.secrets, "secrets", "", "`DIR` with the secrets that the Repository or the AppBinding names, a folder each")
@@ -126,6 +127,7 @@ func (a *app) readObject() (*storage.Repository, error) {
 func (a *app) drivers() *backend.Mux {
 	m := new(backend.Mux)
 	for scheme, open := range map[string]backend.Opener{
+		"gs":    gcs.Opener,
 		"local": local.Opener,
 		"mem":   mem.NewOpener(),
 		"azure": azure.Opener,

@@ -20,6 +20,7 @@ import (
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/azure"
 	"github.com/escrow-backup/escrow/repository/backend/b2"
+	"github.com/escrow-backup/escrow/repository/backend/gcs"
 	"github.com/escrow-backup/escrow/repository/backend/local"
 	"github.com/escrow-backup/escrow/repository/backend/rest"
 	"github.com/escrow-backup/escrow/repository/backend/s3"
@@ -71,6 +72,10 @@ var places = map[string]func(t testing.TB) place{
 	"azure": func(t testing.TB) place {
 		s := servers.Azurite(t, false)
 		return place{backend: opened(t, "azure", azure.Opener, "container:/repo", s.Settings())}
+	},
+	"gs": func(t testing.TB) place {
+		s := servers.FakeGCS(t)
+		return place{backend: opened(t, "gs", gcs.Opener, "bucket:/repo", s.Settings())}
 	},
 	"swift": func(t testing.TB) place {
 		s := servers.StartSwift(t)

@@ -48,7 +48,7 @@ func (b *Backend) save(ctx context.Context, h backend.Handle, body io.ReaderAt, 
 	}
 	// The first of two passes over the body also finds a body that is short or cannot be read, before anything is sent.
 	sum, crc := md5.New(), crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	if err := exact.Copy(ctx, io.MultiWriter(sum, crc), body, size); err != nil {
+	if err := exact.Copy(ctx, io.MultiWriter(sum, crc), backend.Unpaced(body), size); err != nil {
 		return err
 	}
 	u := upload{
