@@ -164,7 +164,9 @@ func contents(t *testing.T, files map[string][]byte, m *layout.Manifest) map[str
 						continue
 					}
 					key := d.ID + "\x00" + d.Routing
-					require.NotContains(t, all[ix.Name], key, "document stands twice")
+					if _, twice := all[ix.Name][key]; twice {
+						require.Fail(t, "document stands twice", key)
+					}
 					all[ix.Name][key] = string(d.Source)
 					require.Equal(t, string(d.Source), replayed[key])
 					delete(replayed, key)
@@ -198,7 +200,9 @@ func replay(t *testing.T, file []byte, index string) map[string]string {
 			delete(all, key)
 			continue
 		}
-		require.NotContains(t, all, key, "it stands twice, with no delete between")
+		if _, twice := all[key]; twice {
+			require.Fail(t, "document stands twice, with no delete between", key)
+		}
 		all[key] = string(d.Source)
 	}
 	return all

@@ -125,7 +125,8 @@ func TestFidelity(t *testing.T) {
 		require.Equal(t, second.Manifest.Indices[0].Docs, third.Manifest.Indices[0].Docs)
 
 		changed := changes(t, e, repo, third, after)
-		fourth := runBackup(t, e, repo, "fid-*")
+		fourth, err := backup.Run(t.Context(), e.transport(t), repo, &backup.Options{Indices: []string{"fid-*"}, Increment: backup.IncrementSegments})
+		require.NoError(t, err)
 		require.EqualValues(t, len(changed.now), fourth.Documents)
 		require.Equal(t, changed.read, fourth.DocumentsRead)
 		require.Positive(t, fourth.SegmentsReused)
