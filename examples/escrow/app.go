@@ -133,6 +133,6 @@ With --json every line of standard output is an object with "message_type"; each
 		a.lsCommand(), a.catCommand(), a.dumpCommand(), a.checkCommand(), a.forgetCommand(), a.pruneCommand(), a.tagCommand(),
 		a.unlockCommand(), a.keyCommand(), a.copyCommand(), a.statsCommand(), a.diffCommand(), a.repairCommand(), a.migrateCommand(),
 		a.exportCommand(), a.importCommand(), a.backupDirCommand(), a.restoreDirCommand(), a.backupESCommand(), a.restoreESCommand(),
-		a.updateStatusCommand())
+		a.updateStatusCommand(), a.runHookCommand())
 	return root
 }

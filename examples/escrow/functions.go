@@ -12,6 +12,7 @@ import (
 	"github.com/escrow-backup/escrow/secret"
 	"github.com/escrow-backup/escrow/task"
 	"github.com/escrow-backup/escrow/task/elasticsearch"
+	"github.com/escrow-backup/escrow/task/session"
 )
 
 // cut takes --name=value and --name value out of args. The last one counts.
@@ -95,4 +96,13 @@ func (a *app) updateStatusCommand() *cobra.Command {
 	return a.function("update-status", "Set the status of a session as Stash's Function of this name",
 		`update-status reads output.json in --output-dir, sets the status of the session and of the Repository, and pushes metrics to
 --metrics-pushgateway-url.`, (*elasticsearch.Functions).UpdateStatus)
+}
+
+func (a *app) runHookCommand() *cobra.Command {
+	return a.function("run-hook", "Execute the hooks of a session",
+		`run-hook executes those hooks of a session that run before its Functions (--hook-type preBackup, preRestore) or after them (postBackup,
+postRestore): HTTP requests and TCP connections. Commands in the target's containers need a program that is let into them.`,
+		func(f *elasticsearch.Functions, ctx context.Context, args []string) error {
+			return new(session.Hooks).RunHook(ctx, f.Store, args)
+		})
 }

@@ -89,6 +89,12 @@ func TestFunctionsOfStash(t *testing.T) {
 	require.NoError(t, json.Unmarshal(data, &out))
 	require.Equal(t, task.SessionFailed, out.BackupTargetStatus.Phase)
 
+	hook := "  hooks: {before: [{httpGet: {host: 127.0.0.1, port: " + gateway.URL[strings.LastIndex(gateway.URL, ":")+1:] + ", path: '/{{ .Session }}'}}]}\n"
+	write("objects/nightly.yaml", "apiVersion: stash.appscode.com/v1beta1\nkind: BackupConfiguration\nmetadata: {name: nightly, namespace: demo}\nspec:\n  repository: {name: store}\n"+hook)
+	code, text = escrow("run-hook", "--hook-type=preBackup", "--namespace=demo", "--backupsession=s")
+	require.Zero(t, code, text)
+	require.Contains(t, pushed, "/s")
+
 	code, text = escrow("backup-es", "--provider=local")
 	require.Equal(t, exitUsage, code)
 	require.Contains(t, text, "--appbinding is required")

@@ -102,7 +102,7 @@
 //
 // # Functions of Stash
 //
-// backup-es, restore-es and update-status take the arguments of Stash's Functions for Elasticsearch; their help says more.
+// backup-es, restore-es, update-status and run-hook take the arguments of Stash's Functions for Elasticsearch; their help says more.
 package main
 
 import (
