@@ -383,3 +383,19 @@ func TestDamagedLogIsRefused(t *testing.T) {
 		require.Error(t, err, "%s for %s", to, from)
 	}
 }
+
+// The digest of a document that is stored piece by piece is kept like any other's.
+func TestLargeDocumentDies(t *testing.T) {
+	es := estest.NewHandler(nil).Transport()
+	create(t, es, "i", 1)
+	index(t, es, "i", 0, 10, "v")
+	send(t, es, "PUT", "/i/_doc/huge", `{"big":"`+strings.Repeat("z", 9<<20)+`"}`)
+	index(t, es, "i", 10, 20, "v")
+	repo := repositorytest.New(t)
+	runSmall(t, es, repo, nil)
+	send(t, es, "DELETE", "/i/_doc/huge", "")
+	res := runSmall(t, es, repo, nil)
+	require.EqualValues(t, 1, res.SegmentsChanged)
+	requireSame(t, es, repo, res, "i")
+	require.Equal(t, live(t, es, "i"), load(t, mustFS(t, repo, res.Snapshot)))
+}

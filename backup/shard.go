@@ -276,9 +276,11 @@ func (e *encoder) addLines(ctx context.Context, d *Document, seg *storedSegment,
 
 // addLarge is addLines for a document of more than one blob: it is stored piece by piece, and never copied whole.
 func (e *encoder) addLarge(ctx context.Context, d *Document, seg *storedSegment, out shardOutput) error {
-	if err := seg.Digest.AddDocument(d); err != nil {
+	e.one = layout.Digest{}
+	if err := e.one.AddDocument(d); err != nil {
 		return err
 	}
+	seg.Digest.AddDigest(e.one)
 	e.buf[docsFile] = d.AppendAction(e.buf[docsFile], "index")
 	seg.Docs++
 	seg.Bytes += int64(len(e.buf[docsFile]) + len(d.Source) + 1)

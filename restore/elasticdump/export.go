@@ -139,7 +139,7 @@ func exportShard(ctx context.Context, src fs.FS, index string, sh *layout.Shard,
 		_, err = w.Write(appendHit(lines[:0], d))
 		return err
 	})
-	if err == nil && (docs != sh.Docs || sum != sh.Digest) {
+	if err == nil && (docs != sh.Docs || !sum.Equal(sh.Digest)) {
 		err = fmt.Errorf("%s: %w: %d documents, digest %v, the manifest says %d and %v", layout.DocumentsPath(index, sh.Number), errDamaged, docs, sum,
 			sh.Docs, sh.Digest)
 	}
