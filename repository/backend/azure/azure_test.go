@@ -241,7 +241,7 @@ func TestBrokenConnection(t *testing.T) {
 		_ = c.Close()
 	})
 	for op, err := range everyCall(b) {
-		require.ErrorIs(t, err, io.EOF, op)
+		require.Error(t, err, op) // which one depends on how much of the request had been sent
 		requireNoSecret(t, err)
 		require.NotContains(t, err.Error(), "http://", op)
 		require.NotErrorIs(t, err, fs.ErrNotExist)
