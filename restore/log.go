@@ -46,8 +46,9 @@ func (l *shardLog) documents(ctx context.Context, src fs.FS, from string, sh *la
 			if err == nil && ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
-			dead, use, fits := false, false, true
+			dead, use := false, false
 			if err == nil {
+				var fits bool
 				if dead, fits = at.next(d.Deleted); !fits {
 					err = fmt.Errorf("%s: %w: it does not fit %s", path, ErrDamaged, layout.SidecarPath(from, sh.Number))
 				}
