@@ -8,8 +8,12 @@ import (
 	"strings"
 )
 
+// +kubebuilder:object:generate=false
+
 // Variables are values by name.
 type Variables map[string]string
+
+// +kubebuilder:object:generate=false
 
 // UndefinedError says which variables are used and have neither a value nor a default, all of them at once.
 type UndefinedError struct {
@@ -25,6 +29,8 @@ func (e *UndefinedError) Error() string {
 	}
 	return "undefined variables: " + strings.Join(parts, ", ")
 }
+
+// +kubebuilder:object:generate=false
 
 // expander replaces variables in strings and keeps what goes wrong until the end.
 type expander struct {

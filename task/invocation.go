@@ -15,6 +15,8 @@ import (
 	"github.com/escrow-backup/escrow/storage"
 )
 
+// +kubebuilder:object:generate=false
+
 // Invocation is one use of a Task: for the target of a session, or for one of them.
 type Invocation struct {
 	// Session is a *BackupSession, *RestoreSession or *RestoreBatch.
@@ -40,6 +42,8 @@ type Invocation struct {
 	// Variables come before those that follow from the objects, and after the params of the TaskRef.
 	Variables Variables
 }
+
+// +kubebuilder:object:generate=false
 
 // target is what a backup and a restore have in common.
 type target struct {

@@ -14,6 +14,8 @@ import (
 	"github.com/escrow-backup/escrow/internal/manifest"
 )
 
+// +kubebuilder:object:generate=false
+
 // Object is any object of this package, of package storage or of package appbinding.
 type Object interface {
 	runtime.Object

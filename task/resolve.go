@@ -12,11 +12,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// +kubebuilder:object:generate=false
+
 // Lookup finds what an Invocation names. Where there is none, the error wraps fs.ErrNotExist.
 type Lookup interface {
 	Task(ctx context.Context, name string) (*Task, error)
 	Function(ctx context.Context, name string) (*Function, error)
 }
+
+// +kubebuilder:object:generate=false
 
 // Catalog is a Lookup in memory: Tasks and Functions by name.
 type Catalog struct {
@@ -70,6 +74,8 @@ func hookFunction() *Function {
 	}}
 }
 
+// +kubebuilder:object:generate=false
+
 // Plan is a resolved Task: what runs, in order. Job gives it to Kubernetes, Run carries it out in this process.
 type Plan struct {
 	Invocation Invocation
@@ -82,6 +88,8 @@ type Plan struct {
 	target  *target
 	volumes []corev1.Volume
 }
+
+// +kubebuilder:object:generate=false
 
 // Step is one Function of a Plan, its variables replaced.
 type Step struct {

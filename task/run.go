@@ -11,8 +11,12 @@ import (
 	"regexp"
 )
 
+// +kubebuilder:object:generate=false
+
 // Func is a Function that runs in this process. What it returns nil for has succeeded.
 type Func func(ctx context.Context, c *Call) error
+
+// +kubebuilder:object:generate=false
 
 // Call is one step of a running Plan.
 type Call struct {
@@ -30,6 +34,8 @@ type Call struct {
 func (c *Call) Path(p string) string {
 	return filepath.Join(c.dir, filepath.FromSlash(path.Clean("/"+p)))
 }
+
+// +kubebuilder:object:generate=false
 
 // Runner runs a Plan in this process.
 type Runner struct {

@@ -9,6 +9,8 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
+// +kubebuilder:object:generate=false
+
 // Schedule is when something happens again and again.
 type Schedule struct {
 	cron.Schedule

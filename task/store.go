@@ -18,6 +18,8 @@ import (
 	"github.com/escrow-backup/escrow/secret"
 )
 
+// +kubebuilder:object:generate=false
+
 // A Store is where the objects and the secrets are: the API of Kubernetes (package kube), a directory ([DirStore]) or memory
 // ([MemoryStore]). Implementations may be used concurrently.
 type Store interface {
@@ -44,6 +46,8 @@ func copyInto(o, into Object) error {
 	reflect.ValueOf(into).Elem().SetZero()
 	return json.Unmarshal(data, into)
 }
+
+// +kubebuilder:object:generate=false
 
 // MemoryStore keeps objects and secrets in memory. Its zero value is empty and ready.
 type MemoryStore struct {
@@ -117,6 +121,8 @@ func (s *MemoryStore) UpdateStatus(_ context.Context, namespace, name string, in
 	s.objects[key] = into.DeepCopyObject().(Object)
 	return nil
 }
+
+// +kubebuilder:object:generate=false
 
 // DirStore keeps objects in the files of a directory, an object a file, whose names end in .yaml, .yml or .json.
 type DirStore struct {

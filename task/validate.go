@@ -45,6 +45,8 @@ func (b *BackupBatch) String() string { return describe(KindBackupBatch, b.Names
 // String names the object.
 func (b *RestoreBatch) String() string { return describe(KindRestoreBatch, b.Namespace, b.Name) }
 
+// +kubebuilder:object:generate=false
+
 // checks collects what is wrong with the fields of an object.
 type checks struct {
 	of   fmt.Stringer
