@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -55,14 +56,15 @@ func TestInterim(t *testing.T) {
 	o := &Options{Interim: dir}
 
 	// The points in time are closed before the first byte is uploaded.
-	packs := 0
+	var packs, open atomic.Int64
 	store.each = func() {
-		packs++
-		require.Zero(t, h.OpenContexts())
+		packs.Add(1)
+		open.Add(int64(h.OpenContexts()))
 	}
 	res, err := Run(t.Context(), es, repo, o)
 	require.NoError(t, err)
-	require.Positive(t, packs)
+	require.Positive(t, packs.Load())
+	require.Zero(t, open.Load())
 	store.each = nil
 	require.False(t, res.Resumed)
 	requireSame(t, es, repo, res, "a", "b", "empty")
