@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,8 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/escrow-backup/escrow/internal/e2e/need"
 	"github.com/escrow-backup/escrow/internal/e2e/resticcli"
-	"github.com/escrow-backup/escrow/layout"
 	"github.com/escrow-backup/escrow/repository"
 )
 
@@ -80,24 +81,9 @@ func TestResticReadsOurs(t *testing.T) {
 		}))
 		require.Len(t, sizes, seen)
 
-		// A person with restic and curl: indices from index.json, documents from the dumps cut at even lines.
 		for _, index := range []string{orders, odd} {
 			e.remove(t, index)
-			var body map[string]any
-			require.NoError(t, json.Unmarshal(restic.Dump(t, "latest", "/"+layout.IndexPath(index)), &body))
-			settings := body["settings"].(map[string]any)["index"].(map[string]any)
-			for _, own := range []string{"uuid", "creation_date", "version", "provided_name"} {
-				require.Contains(t, settings, own)
-				delete(settings, own)
-			}
-			create, err := json.Marshal(body)
-			require.NoError(t, err)
-			e.do(t, "PUT", "/"+index, string(create))
-			for name := range sizes {
-				if strings.HasPrefix(name, "indices/"+index+"/") && strings.HasSuffix(name, ".ndjson") {
-					replay(t, e, index, restic.Dump(t, "latest", "/"+name))
-				}
-			}
+			byHand(t, e, restic, index)
 		}
 		got := contents{}
 		e.read(t, got, false, orders, odd)
@@ -105,15 +91,27 @@ func TestResticReadsOurs(t *testing.T) {
 	})
 }
 
-// replay sends a documents file to _bulk in parts of 4,000 lines, as split and curl would.
-func replay(t *testing.T, e *es, index string, file []byte) {
+// byHand restores an index as README tells a person to do it who has nothing of ours: with its very commands.
+func byHand(t *testing.T, e *es, restic *resticcli.CLI, index string) {
 	t.Helper()
-	lines := slices.Collect(bytes.Lines(file))
-	require.Zero(t, len(lines)%2)
-	for part := range slices.Chunk(lines, 4_000) {
-		answer := e.do(t, "POST", "/"+index+"/_bulk?pipeline=_none&filter_path=errors,items.*.error", string(bytes.Join(part, nil)))
-		require.Contains(t, string(answer), `"errors":false`)
+	for _, name := range []string{"curl", "jq", "split"} {
+		need.Program(t, name, "apt-get install curl jq coreutils")
 	}
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	_, recipe, ok := strings.Cut(string(readme), "With nothing but restic, curl and jq:\n\n```\n")
+	require.True(t, ok, "README has no recipe")
+	recipe, _, ok = strings.Cut(recipe, "```")
+	require.True(t, ok)
+	require.Contains(t, recipe, "logs-1")
+	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", strings.ReplaceAll(recipe, "logs-1", index))
+	cmd.Env = append(restic.Command(t).Env, "ES="+e.url)
+	cmd.Dir = t.TempDir()
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	left, err := os.ReadDir(cmd.Dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 // TestResticAmongOurs: restic makes the repository and adds snapshots of its own between ours.

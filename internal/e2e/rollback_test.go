@@ -111,4 +111,17 @@ func TestNodeLost(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 30_000, again.Documents)
 	require.True(t, verify(t, e, files(t, repo, again.Snapshot), nil).Identical())
+
+	// And back, with its replicas.
+	want := contents{}
+	e.read(t, want, false, index)
+	meta := metadata(t, e, index)
+	e.remove(t, index)
+	runRestore(t, e, files(t, repo, again.Snapshot), nil)
+	e.do(t, "GET", "/_cluster/health/"+index+"?wait_for_status=green&timeout=120s", "")
+	require.Equal(t, meta, metadata(t, e, index))
+	got := contents{}
+	e.read(t, got, false, index)
+	same(t, want, got)
+	require.True(t, verify(t, e, files(t, repo, again.Snapshot), nil).Identical())
 }
