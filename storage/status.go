@@ -44,7 +44,7 @@ func (r *Repository) Observe(ctx context.Context, b backend.Backend, repo *repos
 			size += fi.Size
 		}
 	}
-	status.TotalSize = formatSize(size)
+	status.TotalSize = FormatSize(size)
 	var problems []repository.Problem
 	if o != nil && o.Check != nil {
 		for p, err := range repo.Check(ctx, o.Check) {
@@ -66,8 +66,8 @@ func (s *RepositoryStatus) deepCopy() *RepositoryStatus {
 	return out
 }
 
-// formatSize gives bytes as the status of a Repository has them: three digits after the point, in binary units.
-func formatSize(n int64) string {
+// FormatSize gives bytes as Stash's statuses have them: three digits after the point, in binary units.
+func FormatSize(n int64) string {
 	for _, u := range []struct {
 		name string
 		size int64

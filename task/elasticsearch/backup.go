@@ -164,7 +164,7 @@ func (f *Functions) backup(ctx context.Context, a *backupArgs, out *Output, host
 
 // stats tells of the snapshot, and puts the numbers of its files into m.
 func stats(s *repository.Snapshot, m *metrics.BackupHost, took time.Duration) task.SnapshotStats {
-	out := task.SnapshotStats{Name: s.ID.Short(), TotalSize: size(m.Bytes), Uploaded: size(m.Stored), ProcessingTime: clock(took)}
+	out := task.SnapshotStats{Name: s.ID.Short(), TotalSize: storage.FormatSize(m.Bytes), Uploaded: storage.FormatSize(m.Stored), ProcessingTime: clock(took)}
 	if len(s.Paths) > 0 {
 		out.Path = s.Paths[0]
 	}

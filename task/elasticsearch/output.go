@@ -76,19 +76,6 @@ func readOutput(dir string) (*Output, error) {
 	return o, nil
 }
 
-// size gives bytes as Stash's statuses have them.
-func size(n int64) string {
-	for _, u := range []struct {
-		name string
-		size int64
-	}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
-		if n >= u.size {
-			return fmt.Sprintf("%.3f %s", float64(n)/float64(u.size), u.name)
-		}
-	}
-	return fmt.Sprintf("%d B", n)
-}
-
 // clock gives a time as Stash's statuses have it: hours if any, minutes, seconds.
 func clock(d time.Duration) string {
 	s := int64(d.Round(time.Second) / time.Second)

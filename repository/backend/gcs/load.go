@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"strings"
 
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/internal/exact"
@@ -81,16 +80,10 @@ func (b *Backend) length(ctx context.Context, h backend.Handle, resp *http.Respo
 // nothing answers for a range that is empty or cannot be, for which HTTP has no words.
 func (b *Backend) nothing(ctx context.Context, h backend.Handle, off, n int64) (io.ReadCloser, error) {
 	size, err := b.stat(ctx, h)
-	if err == nil {
-		n, err = exact.Range(off, n, size)
-	}
 	if err != nil {
 		return nil, err
 	}
-	if n > 0 {
-		return nil, fmt.Errorf("the server refuses bytes %d to %d of %d", off, off+n-1, size)
-	}
-	return io.NopCloser(strings.NewReader("")), nil
+	return exact.Nothing(off, n, size)
 }
 
 // Stat implements [backend.Backend].

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"math"
 	"net/http"
-	"strings"
 
 	"github.com/minio/minio-go/v7"
 
@@ -53,16 +52,10 @@ func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.
 // nothing answers for a range that is empty or cannot be, for which HTTP has no words.
 func (b *Backend) nothing(ctx context.Context, h backend.Handle, off, n int64) (io.ReadCloser, error) {
 	size, err := b.stat(ctx, h)
-	if err == nil {
-		n, err = exact.Range(off, n, size)
-	}
 	if err != nil {
 		return nil, err
 	}
-	if n > 0 {
-		return nil, fmt.Errorf("the server refuses bytes %d to %d of %d", off, off+n-1, size)
-	}
-	return io.NopCloser(strings.NewReader("")), nil
+	return exact.Nothing(off, n, size)
 }
 
 // get asks for a range and returns how many bytes the answer promises, which are those that were asked for.

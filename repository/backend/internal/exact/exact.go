@@ -30,6 +30,19 @@ func Range(off, n, size int64) (int64, error) {
 	return n, nil
 }
 
+// Nothing answers for a range of a file of size bytes that is empty, for which HTTP has no words, or reaches past the end. Of any
+// other, which a server has refused, it says so.
+func Nothing(off, n, size int64) (io.ReadCloser, error) {
+	n, err := Range(off, n, size)
+	if err != nil {
+		return nil, err
+	}
+	if n > 0 {
+		return nil, fmt.Errorf("the server refuses bytes %d to %d of %d", off, off+n-1, size)
+	}
+	return io.NopCloser(strings.NewReader("")), nil
+}
+
 // ContentRange looks whether an answer of HTTP with this Content-Range header and this length of its body, -1 if it does not
 // say, is exactly the range (off, n), and returns how many bytes that are. Errors are those of Range where it cannot be.
 func ContentRange(header string, length, off, n int64) (int64, error) {
