@@ -22,7 +22,15 @@
 // above the parent's checkpoint, that hold one sequence number twice, and, the worst first and at most a fiftieth of the shard
 // (but a MiB at least) in a run, those of which more than half is dead. [Result] says why something was not reused.
 //
+// A shard is read only when what its primary had done is on all its copies, and in one primary term from before the refresh until the
+// point in time is open: a copy that has just got a new primary does not show, for a moment, what was acknowledged long ago.
+//
 // This rests on an argument about what a cluster does. [Options.VerifyEvery] puts it to the test from time to time.
+// A disk that is put back to an earlier image, as of a virtual machine, is no part of it: it has the same uuids, and goes on counting.
+// It is found by a lower term or checkpoint, by a document below the parent's checkpoint of a later term, by the last document
+// there, which is another one, and by counts and sums. What none of that shows is taken for the same: that needs every document written
+// since below the parent's checkpoint to have died, or the last to be equal to the byte, none of a later term, and in every
+// segment the same count and sum. Only [Options.VerifyEvery] and [Options.Full] find that. After such a thing, make a full backup.
 //
 // # Data streams and sections
 //

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 
@@ -106,7 +105,7 @@ type comparison struct {
 	log []*storedSegment // the parent's, in the order of the file
 	why string           // that nothing of it can be used
 
-	ids      io.ReaderAt // the parent's ids file
+	ids      *idsOf
 	mu       sync.Mutex
 	lines    []byte // delete lines that are not stored yet
 	deletes  *storedSegment
@@ -147,11 +146,10 @@ func (c *comparison) plan(ctx context.Context) (*shardPlan, error) {
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.j.o.Concurrency)
-	closeIDs, err := c.open()
-	if err != nil {
-		return nil, err
+	if c.ids, err = c.j.parent.openIDs(c.sh); err != nil {
+		return nil, &ownError{err}
 	}
-	defer closeIDs()
+	defer c.ids.close()
 	for i, v := range all {
 		switch {
 		case v.now.Docs == 0:
@@ -250,20 +248,6 @@ func (c *comparison) again(why string) {
 	c.mu.Unlock()
 }
 
-// open opens the parent's ids file.
-func (c *comparison) open() (done func(), err error) {
-	f, err := c.j.parent.fsys.Open(layout.IDsPath(c.sh.Index.Name, c.sh.Info.Number))
-	if err != nil {
-		return nil, &ownError{err}
-	}
-	r, ok := f.(io.ReaderAt)
-	if !ok {
-		return nil, &ownError{errors.New("the parent's ids file cannot be read at any place")}
-	}
-	c.ids = r
-	return func() { _ = f.Close() }, nil // it was only read
-}
-
 // died finds out which documents of a segment are dead now: those stored, less those that the server still has. What earlier
 // backups said is only held against that.
 func (c *comparison) died(ctx context.Context, v *verdict) error {
@@ -275,8 +259,8 @@ func (c *comparison) died(ctx context.Context, v *verdict) error {
 		return context.Cause(ctx)
 	}
 	defer c.j.searches.Release(1)
-	b := make([]byte, v.old.IDsBytes)
-	if _, err := c.ids.ReadAt(b, v.old.idsAt); err != nil && (err != io.EOF || len(b) == 0) {
+	b, err := c.ids.read(v.old)
+	if err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}

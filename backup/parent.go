@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 
@@ -69,8 +71,11 @@ func (j *job) reusable(ctx context.Context, sh *elastic.Shard) (segments []*stor
 	}
 	ix, number := sh.Index, sh.Info.Number
 	i := slices.IndexFunc(p.manifest.Indices, func(x layout.Index) bool { return x.Name == ix.Name })
-	if i < 0 || p.manifest.Indices[i].UUID != ix.UUID {
+	if i < 0 {
 		return nil, "the index is not in the parent", nil
+	}
+	if p.manifest.Indices[i].UUID != ix.UUID {
+		return nil, "the index is another one than the parent's of its name", nil
 	}
 	k := slices.IndexFunc(p.manifest.Indices[i].Shards, func(x layout.Shard) bool { return x.Number == number })
 	if k < 0 {
@@ -90,24 +95,104 @@ func (j *job) reusable(ctx context.Context, sh *elastic.Shard) (segments []*stor
 	if why := p.reserialised(j.manifest.Cluster, ix); why != "" {
 		return nil, why, nil
 	}
-	// A node whose disk was put back to an earlier state has the same uuids and history, and numbers what it does from then on
-	// as before. But it does so in a higher primary term.
-	term, err := sh.TermAt(ctx, old.GlobalCheckpoint)
-	if err != nil {
-		return nil, "", err
-	}
-	if term < 0 {
-		return nil, "the server names no primary term of documents", nil
-	}
-	if term > old.PrimaryTerm {
-		return nil, "operations below the parent's checkpoint were done in a later primary term: the shard was put back to an earlier state", nil
-	}
 	segments, err = p.segments(ix.Name, number)
 	if err != nil {
 		j.log.Warn("parent cannot be used", "index", ix.Name, "shard", number, "error", err)
 		return nil, "the parent's files cannot be used: " + err.Error(), nil
 	}
-	return segments, "", nil
+	why, err = p.rewound(ctx, sh, &old, segments)
+	return segments, why, err
+}
+
+// rewound says why a shard cannot be the parent's going on: a node whose disk was put back to an earlier state has the same uuids and history,
+// and numbers what it does from then on as before. But in general it does so in a higher primary term, and the last document below
+// the parent's checkpoint is another one. That the term is higher is not enough to know: every restart makes it so.
+func (p *parent) rewound(ctx context.Context, sh *elastic.Shard, old *layout.Shard, segments []*storedSegment) (why string, err error) {
+	d, term, err := sh.Last(ctx, old.GlobalCheckpoint)
+	if d == nil || err != nil {
+		return "", err
+	}
+	if term == 0 {
+		return "the server names no primary term of documents", nil
+	}
+	if term > old.PrimaryTerm {
+		return "operations below the parent's checkpoint were done in a later primary term: the shard was put back to an earlier state", nil
+	}
+	end := int64(0)
+	for _, g := range segments {
+		end = max(end, g.To)
+	}
+	if d.SeqNo >= end {
+		if d, _, err = sh.Last(ctx, end-1); d == nil || err != nil {
+			return "", err
+		}
+	}
+	i := slices.IndexFunc(segments, func(g *storedSegment) bool { return g.From <= d.SeqNo && d.SeqNo < g.To })
+	if i < 0 {
+		return "", nil // of a range in which the parent held nothing: the counts will tell
+	}
+	ids, err := p.openIDs(sh)
+	if err != nil {
+		return "", &ownError{err}
+	}
+	defer ids.close()
+	same, err := ids.holds(segments[i], d)
+	if err != nil {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		return "the parent's ids cannot be read: " + err.Error(), nil
+	}
+	if !same {
+		return fmt.Sprintf("the document at sequence number %d, below the parent's checkpoint, is another one: the shard was put back to an earlier state", d.SeqNo), nil
+	}
+	return "", nil
+}
+
+// idsOf is a shard's ids file in the parent.
+type idsOf struct {
+	at    io.ReaderAt
+	close func()
+}
+
+func (p *parent) openIDs(sh *elastic.Shard) (*idsOf, error) {
+	f, err := p.fsys.Open(layout.IDsPath(sh.Index.Name, sh.Info.Number))
+	if err != nil {
+		return nil, err
+	}
+	r, ok := f.(io.ReaderAt)
+	if !ok {
+		return nil, errors.New("the parent's ids file cannot be read at any place")
+	}
+	return &idsOf{at: r, close: func() { _ = f.Close() }}, nil // it was only read
+}
+
+// read reads the lines of a segment.
+func (f *idsOf) read(g *storedSegment) ([]byte, error) {
+	b := make([]byte, g.IDsBytes)
+	if n, err := f.at.ReadAt(b, g.idsAt); n < len(b) {
+		return nil, err
+	}
+	return b, nil
+}
+
+// holds reports whether a segment has a document with the sequence number and the content of d, as far as a digest can tell.
+func (f *idsOf) holds(g *storedSegment, d *Document) (same bool, err error) {
+	b, err := f.read(g)
+	if err != nil {
+		return false, err
+	}
+	lines, err := d.AppendDigested(nil)
+	if err != nil {
+		return false, err
+	}
+	var digest layout.Digest
+	digest.Add(lines)
+	err = layout.ReadIDs(b, g.From, func(l *layout.IDLine) error {
+		same = same || l.SeqNo == d.SeqNo && (!l.HasDigest || l.Low == digest.Low())
+		return nil
+	})
+	return same, err
 }
 
 // reserialised says why equal documents may have other bytes now: the server makes the _source of some indices anew each

@@ -72,6 +72,20 @@ func (h *Handler) Failover(index string, number int) (lost int, err error) {
 	return lost, err
 }
 
+// PutBack makes a shard what it was after operation n, as a node does whose disk is replaced by an older image of it: what came later is
+// undone, acknowledged or not, later operations get its numbers again, and the primary term is one higher than it was then. The
+// history uuid stays.
+func (h *Handler) PutBack(index string, number int, n int64) error {
+	return h.withShard("put back", index, number, func(s *shard) {
+		s.held = &n
+		s.failover()
+		s.term = 1
+		if len(s.ops) > 0 {
+			s.term = s.ops[len(s.ops)-1].cur.term + 1
+		}
+	})
+}
+
 // NewHistory gives a shard a new history uuid, as a restore from a snapshot or a forced stale allocation does.
 func (h *Handler) NewHistory(index string, number int) error {
 	return h.withShard("renew the history of", index, number, func(s *shard) { s.history = newUUID(); s.term++ })

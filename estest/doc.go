@@ -6,7 +6,8 @@
 //
 // An index is split into shards as the real one is (murmur3 of routing or id), every operation takes the next sequence number of its
 // shard, searches see refreshed state only, a point in time is a snapshot of that, and stored sources come back byte for byte.
-// Inject makes requests fail in the ways that real clusters do. SetGlobalCheckpoint and Failover play a primary that is lost.
+// Inject makes requests fail in the ways that real clusters do. SetGlobalCheckpoint and Failover play a primary that is lost, PutBack a
+// disk that is.
 //
 // Every answer that internal/e2e's TestParity asks for is the same as that of a real 8.19 and a real 9.5: status, kind of error, fields
 // and values. What Options.Version changes: dense vectors in hits (9.2), how documents are shared out over shards (9.3), and details

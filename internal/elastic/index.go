@@ -175,6 +175,8 @@ type shardState struct {
 	docs       int64
 	storeBytes int64
 	hasSeqNo   bool
+	node       string // that holds it
+	copies     int    // that are started or on the way
 }
 
 // shardStates reads the state of the started primaries of an index. It fails if another index has its name now.
@@ -187,6 +189,7 @@ func (c *Client) shardStates(ctx context.Context, ix *Index) (map[int]shardState
 				Routing struct {
 					State   string `json:"state"`
 					Primary bool   `json:"primary"`
+					Node    string `json:"node"`
 				} `json:"routing"`
 				Docs struct {
 					Count int64 `json:"count"`
@@ -222,7 +225,8 @@ func (c *Client) shardStates(ctx context.Context, ix *Index) (map[int]shardState
 			if !s.Routing.Primary || s.Routing.State != "STARTED" && s.Routing.State != "RELOCATING" {
 				continue
 			}
-			st := shardState{history: s.Commit.UserData.History, docs: s.Docs.Count, storeBytes: s.Docs.Bytes, checkpoint: -1, maxSeqNo: -1}
+			st := shardState{history: s.Commit.UserData.History, docs: s.Docs.Count, storeBytes: s.Docs.Bytes, checkpoint: -1, maxSeqNo: -1,
+				node: s.Routing.Node, copies: len(copies)}
 			if s.SeqNo != nil {
 				st.hasSeqNo, st.checkpoint, st.maxSeqNo = true, s.SeqNo.Checkpoint, s.SeqNo.Max
 			}
@@ -280,31 +284,33 @@ func (c *Client) primaryTerms(ctx context.Context, index string) (map[int]int64,
 	return terms, nil
 }
 
-// ready is an index of which shards may be opened: its checkpoints were read, and then it was refreshed.
+// ready is an index of which one shard is about to be read: its checkpoint was read, and then it was refreshed.
 type ready struct {
 	states   map[int]shardState
 	terms    map[int]int64
 	asOf     time.Time
-	unsealed string // why no shard can be sealed
-	stale    string // why documents that were acknowledged may be missing
+	deadline time.Time // of waiting for checkpoints
+	unsealed string    // why no shard can be sealed
+	stale    string    // why documents that were acknowledged may be missing
 }
 
-// prepare reads the checkpoints of an index, and then refreshes it.
-func (c *Client) prepare(ctx context.Context, ix *Index) (*ready, error) {
-	r := &ready{}
+// prepare reads primary terms and checkpoints of an index, and then refreshes it. The terms are read first: if they are the same when
+// the point in time is open, the checkpoint is of a primary of that term.
+func (c *Client) prepare(ctx context.Context, ix *Index, number int, timeout time.Duration) (*ready, error) {
+	r := &ready{deadline: time.Now().Add(timeout)}
 	index := ix.Name
 	var err error
-	if r.states, err = c.shardStates(ctx, ix); err != nil {
-		if !errors.Is(err, fs.ErrPermission) {
-			return nil, fmt.Errorf("read shard statistics: %w", err)
-		}
-		r.unsealed = "no right to read shard statistics"
-	}
 	if r.terms, err = c.primaryTerms(ctx, index); err != nil {
 		if !errors.Is(err, fs.ErrPermission) {
 			return nil, fmt.Errorf("read primary terms: %w", err)
 		}
 		r.unsealed = "no right to read primary terms"
+	}
+	if r.states, err = c.settled(ctx, ix, number, r.deadline); err != nil {
+		if !errors.Is(err, fs.ErrPermission) {
+			return nil, fmt.Errorf("read shard statistics: %w", err)
+		}
+		r.unsealed = "no right to read shard statistics"
 	}
 	r.asOf = time.Now().UTC()
 	if err = c.Refresh(ctx, index); err != nil {
@@ -315,4 +321,28 @@ func (c *Client) prepare(ctx context.Context, ix *Index) (*ready, error) {
 		r.stale = "no right to refresh: documents that were acknowledged but not yet refreshed may be missing"
 	}
 	return r, nil
+}
+
+// settled reads the states of an index's shards, and waits until what one of them had done when it was first asked is on all its copies. A
+// copy that has just got a new primary goes back to the checkpoint that this one knew, until the primary has sent it the rest: for that
+// moment searches on it do not see operations that were acknowledged long ago, and see what these had replaced. Where the deadline passes,
+// the states are as they are then.
+func (c *Client) settled(ctx context.Context, ix *Index, number int, deadline time.Time) (map[int]shardState, error) {
+	highest := int64(-1)
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+		states, err := c.shardStates(ctx, ix)
+		if err != nil {
+			return nil, err
+		}
+		now := states[number]
+		if highest < 0 {
+			highest = now.maxSeqNo
+		}
+		if !now.hasSeqNo || now.copies < 2 || now.checkpoint >= highest || time.Now().After(deadline) {
+			return states, nil
+		}
+		if err := c.o.Sleep(ctx, wait); err != nil {
+			return nil, err
+		}
+	}
 }

@@ -205,7 +205,8 @@ func CountDocs(ranges []Range) int64 {
 // another reason that a new point in time may cure.
 func Lost(err error) bool {
 	var count *CountError
+	var moved *movedError
 	return HasCause(err, "search_context_missing_exception") || HasCause(err, "no_shard_available_action_exception") ||
 		HasCause(err, "node_not_connected_exception") || HasCause(err, "node_disconnected_exception") ||
-		HasCause(err, "transport_exception") || errors.As(err, &count) || Retryable(err)
+		HasCause(err, "transport_exception") || errors.As(err, &count) || errors.As(err, &moved) || Retryable(err)
 }

@@ -58,11 +58,38 @@ type Range struct {
 	Docs, Sum int64
 }
 
+const (
+	openAttempts = 5 // while primaries change
+
+	// How long to wait before a checkpoint is read again.
+	firstWait, longestWait = 20 * time.Millisecond, 500 * time.Millisecond
+)
+
 // OpenShard opens a point in time on a shard. It reads the shard's checkpoint, refreshes, opens the point in time, and then
-// waits until everything that it can show is final (see Info.Sealed). The caller closes the Shard.
+// waits until everything that it can show is final (see Info.Sealed). If another copy became the primary meanwhile, it does so
+// again: nobody could say what the copy that answers had just gone back to. The caller closes the Shard.
 func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOptions) (*Shard, error) {
 	o.defaults()
-	before, err := c.prepare(ctx, ix)
+	for attempt := 1; ; attempt++ {
+		s, err := c.openShard(ctx, ix, number, o)
+		var moved *movedError
+		if attempt == openAttempts || !errors.As(err, &moved) {
+			return s, err
+		}
+		c.log.Warn("open shard again", "index", ix.Name, "shard", number, "error", err)
+		if err := c.o.Sleep(ctx, Backoff(attempt)); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// movedError says that a shard is not what it was a moment ago.
+type movedError struct{ what string }
+
+func (e *movedError) Error() string { return e.what + " while the point in time was opened" }
+
+func (c *Client) openShard(ctx context.Context, ix *Index, number int, o ReadOptions) (_ *Shard, err error) {
+	before, err := c.prepare(ctx, ix, number, o.SealTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -78,12 +105,15 @@ func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOpt
 	if s.pit, err = c.openPIT(ctx, ix.Name, number, o.KeepAlive); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			s.Close(ctx)
+		}
+	}()
 	if err := s.seal(ctx, before, o.SealTimeout); err != nil {
-		s.Close(ctx)
 		return nil, err
 	}
 	if err := s.count(ctx); err != nil {
-		s.Close(ctx)
 		return nil, err
 	}
 	return s, nil
@@ -112,9 +142,8 @@ func (s *Shard) seal(ctx context.Context, before *ready, timeout time.Duration) 
 		s.Info.Reason = "the server names no history, checkpoint or primary term"
 		return nil
 	}
-	deadline := time.Now().Add(timeout)
-	wait, highest := 20*time.Millisecond, int64(-1)
-	for {
+	highest := int64(-1)
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		states, err := s.c.shardStates(ctx, s.Index)
 		if err != nil {
 			return fmt.Errorf("read shard statistics: %w", err)
@@ -126,34 +155,40 @@ func (s *Shard) seal(ctx context.Context, before *ready, timeout time.Duration) 
 		}
 		switch {
 		case !ok:
-			s.Info.Reason = "its primary was lost while the point in time was opened"
-			return nil
+			return &movedError{"its primary was lost"}
 		case now.history != first.history:
-			s.Info.Reason = "its history changed while the point in time was opened"
-			return nil
+			return &movedError{"its history changed"}
+		case now.node != first.node:
+			return &movedError{"its primary changed"}
 		case now.checkpoint >= highest:
-			terms, err := s.c.primaryTerms(ctx, s.Index.Name)
-			if err != nil {
-				return fmt.Errorf("read primary terms: %w", err)
-			}
-			if terms[n] != s.Info.PrimaryTerm {
-				s.Info.Reason = "its primary changed while the point in time was opened"
-				return nil
+			if err := s.sameTerm(ctx); err != nil {
+				return err
 			}
 			s.Info.Sealed = true
 			if now.maxSeqNo == first.maxSeqNo {
 				s.expect = now.docs // nothing was written since before the refresh
 			}
 			return nil
-		case time.Now().After(deadline):
+		case time.Now().After(before.deadline):
 			s.Info.Reason = fmt.Sprintf("its global checkpoint stayed at %d for %s while operations reached %d", now.checkpoint, timeout, highest)
-			return nil
+			return s.sameTerm(ctx)
 		}
 		if err := s.c.o.Sleep(ctx, wait); err != nil {
 			return err
 		}
-		wait = min(2*wait, 500*time.Millisecond)
 	}
+}
+
+// sameTerm fails if the shard got another primary since its term was read.
+func (s *Shard) sameTerm(ctx context.Context) error {
+	terms, err := s.c.primaryTerms(ctx, s.Index.Name)
+	if err != nil {
+		return fmt.Errorf("read primary terms: %w", err)
+	}
+	if terms[s.Info.Number] != s.Info.PrimaryTerm {
+		return &movedError{"its primary changed"}
+	}
+	return nil
 }
 
 // HiddenError says that searches do not show every document of a shard to this user.
@@ -163,23 +198,29 @@ func (e *HiddenError) Error() string {
 	return fmt.Sprintf("the shard holds %d documents, but this user sees %d: document-level security?", e.Held, e.Visible)
 }
 
-// TermAt returns the primary term of the live document with the highest sequence number of at most upTo: 0 if there is no
-// such document, -1 if the server does not say.
-func (s *Shard) TermAt(ctx context.Context, upTo int64) (int64, error) {
-	p, _, err := s.pit.search(ctx, map[string]any{
-		"size": 1, "track_total_hits": false, "_source": false, "seq_no_primary_term": true, "query": seqRange(0, upTo+1),
+// Last returns the live document with the highest sequence number of at most upTo, and its primary term: nil if there is no such
+// document, the term 0 if the server does not say.
+func (s *Shard) Last(ctx context.Context, upTo int64) (*layout.Document, int64, error) {
+	body := map[string]any{
+		"size": 1, "track_total_hits": false, "seq_no_primary_term": true, "query": seqRange(0, upTo+1),
 		"sort": []any{map[string]string{"_seq_no": "desc"}},
-	}, true, pageLimit, 0)
+	}
+	if s.Index.vectors {
+		body["_source"] = map[string]bool{"exclude_vectors": false}
+	}
+	// It may be of any size.
+	if err := s.c.large.Acquire(ctx, 1); err != nil {
+		return nil, 0, context.Cause(ctx)
+	}
+	defer s.c.large.Release(1)
+	p, _, err := s.pit.search(ctx, body, true, pageLimit, 0)
 	if err != nil {
-		return 0, fmt.Errorf("read the primary term at sequence number %d: %w", upTo, err)
+		return nil, 0, fmt.Errorf("read the document at sequence number %d: %w", upTo, err)
 	}
 	if len(p.hits) == 0 {
-		return 0, nil
+		return nil, 0, nil
 	}
-	if t := p.hits[0].PrimaryTerm; t > 0 {
-		return t, nil
-	}
-	return -1, nil
+	return &p.hits[0].Document, p.hits[0].PrimaryTerm, nil
 }
 
 // aggregate runs aggregations over the point in time.
