@@ -246,6 +246,41 @@ func TestPrimaryMissingForAMoment(t *testing.T) {
 	require.EqualValues(t, 10, m.Indices[0].Docs)
 }
 
+// Statistics leave an index out that has no started shard at all: it is there all the same, and red. One that is gone is not.
+func TestRedIndexIsNotTakenForADeletedOne(t *testing.T) {
+	for _, c := range []struct {
+		gone bool
+		why  string
+	}{
+		{false, "shard 0: read shard statistics: incomplete answer: the shard has no started primary"},
+		{true, "is not there any more"},
+	} {
+		_, es := one(t)
+		create(t, es, "whole", 1)
+		index(t, es, "whole", 0, 3, "v")
+		asked := false
+		w := onRequests(es, "/i/_", func(next elastictransport.Interface, r *http.Request) (*http.Response, error) {
+			if strings.Contains(r.URL.Path, "_refresh") {
+				asked = true
+			}
+			if !strings.Contains(r.URL.Path, "/_stats") {
+				return next.Perform(r)
+			}
+			if c.gone {
+				send(t, es, "DELETE", "/i?ignore_unavailable=true", "")
+			}
+			return answer(200, `{"_shards":{"total":1,"successful":0,"failed":0},"_all":{"primaries":{},"total":{}},"indices":{}}`)
+		})
+		m, err := Dump(t.Context(), w, &memTarget{}, &Options{AllowOmissions: true, Indices: []string{"*"}, sleep: impatient})
+		require.NoError(t, err)
+		require.Len(t, m.Omitted, 1)
+		require.Equal(t, "index i", m.Omitted[0].What)
+		require.Contains(t, m.Omitted[0].Why, c.why)
+		require.False(t, asked, "a refresh of a shard without a primary waits for a minute")
+		require.Len(t, m.Indices, 1)
+	}
+}
+
 func TestDamagedParentCostsOnlyTime(t *testing.T) {
 	_, es := cluster(t)
 	b := mem.New()

@@ -179,7 +179,8 @@ type shardState struct {
 	copies     int    // that are started or on the way
 }
 
-// shardStates reads the state of the started primaries of an index. It fails if another index has its name now.
+// shardStates reads the state of the started primaries of an index; a shard without one is not in it. It fails if the index is
+// gone, or another one has its name now.
 func (c *Client) shardStates(ctx context.Context, ix *Index) (map[int]shardState, error) {
 	index := ix.Name
 	var out struct {
@@ -212,7 +213,14 @@ func (c *Client) shardStates(ctx context.Context, ix *Index) (map[int]shardState
 	if err := c.Sharded(ctx, r, &out); err != nil {
 		return nil, err
 	}
-	if got := out.Indices[index].UUID; got != ix.UUID {
+	if got := out.Indices[index].UUID; got == "" {
+		// The statistics leave an index out of which no copy of any shard is started.
+		if _, err := c.Again(ctx, layout.Cluster{}, ix); errors.Is(err, fs.ErrNotExist) {
+			return nil, &ReplacedError{Index: index, Old: ix.UUID}
+		} else if err != nil {
+			return nil, err
+		}
+	} else if got != ix.UUID {
 		return nil, &ReplacedError{Index: index, Old: ix.UUID, New: got}
 	}
 	states := map[int]shardState{}
@@ -311,6 +319,9 @@ func (c *Client) prepare(ctx context.Context, ix *Index, number int, timeout tim
 			return nil, fmt.Errorf("read shard statistics: %w", err)
 		}
 		r.unsealed = "no right to read shard statistics"
+	} else if _, ok := r.states[number]; !ok {
+		// Before the refresh, which would wait a minute for the primary.
+		return nil, &PartialError{What: "read shard statistics", Reason: "the shard has no started primary"}
 	}
 	r.asOf = time.Now().UTC()
 	if err = c.Refresh(ctx, index); err != nil {

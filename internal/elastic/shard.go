@@ -95,10 +95,7 @@ func (c *Client) openShard(ctx context.Context, ix *Index, number int, o ReadOpt
 	}
 	s := &Shard{Index: ix, AsOf: before.asOf, Stale: before.stale, c: c, expect: -1, o: o}
 	s.Info = layout.Shard{Number: number, GlobalCheckpoint: -1, MaxSeqNo: -1, Reason: before.unsealed}
-	state, ok := before.states[number]
-	if before.states != nil && !ok {
-		return nil, &PartialError{What: "read shard statistics", Reason: "the shard has no started primary"}
-	}
+	state := before.states[number]
 	if state.docs > 0 && state.storeBytes > 0 {
 		s.perDoc.Store(4 * state.storeBytes / state.docs) // stored fields compress about that well
 	}
