@@ -182,6 +182,9 @@ func fidelity(t *testing.T, e *es) contents {
 	return before
 }
 
+// pathEscape writes a name as one element of a path.
+func pathEscape(name string) string { return strings.ReplaceAll(url.PathEscape(name), "+", "%2B") }
+
 // index.json of GET /<index>, without what is of one index alone.
 func metadata(t testing.TB, e *es, index string) map[string]any {
 	t.Helper()
@@ -190,7 +193,7 @@ func metadata(t testing.TB, e *es, index string) map[string]any {
 		Mappings map[string]any
 		Settings struct{ Index map[string]any }
 	}
-	require.NoError(t, json.Unmarshal(e.do(t, "GET", "/"+index, ""), &all))
+	require.NoError(t, json.Unmarshal(e.do(t, "GET", "/"+pathEscape(index), ""), &all))
 	require.Contains(t, all, index)
 	s := all[index].Settings.Index
 	for _, own := range []string{"uuid", "creation_date", "provided_name", "version"} {
