@@ -12,9 +12,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/escrow-backup/escrow/metrics"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
 	invoker = metrics.Invoker{Kind: "BackupConfiguration", Namespace: "demo", Name: "nightly", Driver: "Restic", Repository: "store"}

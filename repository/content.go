@@ -47,6 +47,10 @@ func (c *content) add(p []byte) {
 	if c.buf == nil {
 		c.buf = c.w.texts.get()
 	}
+	if need := len(c.buf) + len(p); need > cap(c.buf) {
+		// append alone would grow by a quarter, and leave more garbage than the text is long.
+		c.buf = append(make([]byte, 0, max(need, 2*cap(c.buf))), c.buf...)
+	}
 	c.buf = append(c.buf, p...)
 }
 
@@ -138,8 +142,11 @@ func (c *content) drop() {
 	}
 }
 
-// textPool gives memory for blobs again.
+// textPool gives memory for blobs again. Few blobs are longer than maxText: what they take is not kept, since in the end every
+// buffer would have held one.
 type textPool chan []byte
+
+const maxText = 4 * chunker.MinSize
 
 func (p textPool) get() []byte {
 	select {
@@ -151,6 +158,9 @@ func (p textPool) get() []byte {
 }
 
 func (p textPool) put(b []byte) {
+	if cap(b) > maxText {
+		return
+	}
 	select {
 	case p <- b[:0]:
 	default:

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -80,6 +81,7 @@ func TestFaultAtEveryCall(t *testing.T) {
 		"short":    func(f *backendtest.Faults, n int) { f.ShortRead(0, n) },
 		"flipped":  func(f *backendtest.Faults, n int) { f.FlipByte(0, n) },
 		"killed":   func(f *backendtest.Faults, n int) { f.StopAfter(n) },
+		"delay":    func(f *backendtest.Faults, n int) { f.Delay("", 0, n, time.Millisecond) },
 	}
 	for name, rule := range rules {
 		t.Run(name, func(t *testing.T) {
@@ -102,7 +104,11 @@ func TestFaultAtEveryCall(t *testing.T) {
 				repositorytest.RequireClean(t, r)
 				require.NoError(t, session(t.Context(), b, text), "after a fault at call %d", n)
 			}
-			require.Positive(t, failed)
+			if name == "delay" {
+				require.Zero(t, failed)
+			} else {
+				require.Positive(t, failed)
+			}
 		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
@@ -17,6 +18,8 @@ import (
 	"github.com/escrow-backup/escrow/task"
 	"github.com/escrow-backup/escrow/task/crds"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // prune takes what says nothing out of a JSON document: empty objects, lists and texts, and nulls.
 func prune(v any) any {

@@ -10,10 +10,13 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/escrow-backup/escrow/metrics"
 	"github.com/escrow-backup/escrow/metrics/push"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // recorder answers as a Pushgateway and keeps the requests. The real one is asked in internal/e2e.
 type recorder struct {

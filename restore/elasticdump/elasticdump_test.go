@@ -10,11 +10,14 @@ import (
 	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/escrow-backup/escrow/estest"
 	"github.com/escrow-backup/escrow/layout"
 	"github.com/escrow-backup/escrow/restore"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func text(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
 

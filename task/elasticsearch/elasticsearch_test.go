@@ -14,6 +14,7 @@ import (
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/escrow-backup/escrow/appbinding"
 	"github.com/escrow-backup/escrow/estest"
@@ -28,6 +29,8 @@ import (
 	"github.com/escrow-backup/escrow/task/elasticsearch"
 	"github.com/escrow-backup/escrow/task/session"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a cluster, a repository and the objects about them, in memory.
 type world struct {

@@ -10,6 +10,7 @@ require (
 	github.com/escrow-backup/escrow v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/repository/backend/s3 v0.0.0-00010101000000-000000000000
 	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
 )
 
 require (

@@ -27,11 +27,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/backendtest"
 	"github.com/escrow-backup/escrow/repository/backend/gcs"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const token = "ya29.secret-access-token"
 

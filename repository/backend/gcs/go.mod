@@ -7,6 +7,7 @@ replace github.com/escrow-backup/escrow => ../../..
 require (
 	github.com/escrow-backup/escrow v0.0.0-00010101000000-000000000000
 	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
 	golang.org/x/oauth2 v0.38.0
 )
 

@@ -12,10 +12,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/s3"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // isolate keeps what this machine has of credentials out of the test.
 func isolate(t *testing.T) {
