@@ -10,6 +10,7 @@
 //	<index>.alias.json      {"<index>":{"aliases":{...}}}
 //	<index>.template.json   legacy templates by name
 //
+// In all but those of documents and mappings the JSON stands in a JSON text: "{\"<index>\":{...}}". Plain JSON is taken, too.
 // Each may be compressed with gzip and then ends in .json.gz. The bytes of _source pass through as they stand in the files; they are
 // not the server's own, since elasticdump has parsed and written them anew, and lost what JavaScript's numbers cannot hold. What else
 // it does not keep (component and index templates, pipelines, data streams, versions, documents that it could not read) is not there

@@ -38,7 +38,7 @@ func directory(t *testing.T) fstest.MapFS {
 			`{ "_source" : { } , "fields":{"_routing":["b"]}, "_id":"3","_index":"logs" }`),
 		"logs.mapping.json":   text(`{"logs":{"mappings":{"properties":{"n":{"type":"double"},"big":{"type":"long"},"s":{"type":"keyword"},"in":{"properties":{"x":{"type":"keyword"}}}}}}}`),
 		"logs.settings.json":  text(`{"logs":{"settings":{"index":{"number_of_shards":"2","number_of_replicas":"0","routing":{"allocation":{"include":{"_tier_preference":"data_content"}}},"uuid":"u","provided_name":"logs","creation_date":"1","version":{"created":"8512000"}}}}}`),
-		"logs.alias.json":     text(`{"logs":{"aliases":{"all":{"is_write_index":true}}}}`),
+		"logs.alias.json":     text(`"{\"logs\":{\"aliases\":{\"all\":{\"is_write_index\":true}}}}"` + "\n"),
 		"logs.template.json":  text(`{"old":{"order":0,"index_patterns":["old-*"],"settings":{},"mappings":{},"aliases":{}}}`),
 		"zip.json.gz":         zipped(t, `{"_index":"zip","_id":"1","_source":{"a":1}}`+"\n"),
 		"zip.split-10.json":   text(`{"_index":"zip","_id":"3","_source":{"a":3}}` + "\n"),
@@ -85,6 +85,10 @@ func TestExportedComesBack(t *testing.T) {
 	require.Equal(t, 2, res.Indices)
 	require.EqualValues(t, 6, res.Documents)
 	require.Empty(t, res.LeftOut)
+	p, err := os.ReadFile(dir + "/logs.settings.json")
+	require.NoError(t, err)
+	require.Equal(t, `"{\"logs\":{\"settings\":{\"index\":{\"number_of_replicas\":\"0\",\"number_of_shards\":\"2\",`+
+		`\"routing\":{\"allocation\":{\"include\":{\"_tier_preference\":\"data_content\"}}}}}}}"`+"\n", string(p))
 	again, err := Open(t.Context(), os.DirFS(dir), nil)
 	require.NoError(t, err)
 	a, err := layout.ReadManifest(files)
@@ -156,6 +160,7 @@ func TestWhatIsNotWholeIsNamed(t *testing.T) {
 		"settings of another": {func(d fstest.MapFS) { d["logs.settings.json"] = text(`{"else":{"settings":{"index":{}}}}`) },
 			"logs.settings.json: it is about else, want logs alone"},
 		"mapping without":  {func(d fstest.MapFS) { d["logs.mapping.json"] = text(`{"logs":{"settings":{}}}`) }, "logs.mapping.json: it has no mappings"},
+		"text cut":         {func(d fstest.MapFS) { d["logs.alias.json"] = text(`"{\"logs\":"`) }, "logs.alias.json: unexpected end of JSON"},
 		"mapping cut":      {func(d fstest.MapFS) { d["logs.mapping.json"] = text(`{"logs":`) }, "logs.mapping.json: unexpected end of JSON"},
 		"no gzip":          {func(d fstest.MapFS) { d["zip.json.gz"] = text("x") }, "zip.json.gz: "},
 		"gzip cut":         {func(d fstest.MapFS) { d["zip.json.gz"].Data = d["zip.json.gz"].Data[:30] }, "zip.json.gz: line 1: unexpected EOF"},

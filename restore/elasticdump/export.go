@@ -2,6 +2,7 @@ package elasticdump
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,12 +80,23 @@ func exportIndex(ctx context.Context, src fs.FS, ix *layout.Index, templates map
 		return fmt.Errorf("read %s: %w", layout.IndexPath(ix.Name), err)
 	}
 	write := func(kind string, content any) error {
+		b, err := encode(content)
+		if err == nil && kind != ".mapping" {
+			b, err = encode(string(bytes.TrimSpace(b))) // so does elasticdump: a text that holds JSON
+		}
+		if err != nil {
+			return err
+		}
 		return create(dir, ix.Name+kind+".json", func(w io.Writer) error {
-			enc := json.NewEncoder(w)
-			enc.SetEscapeHTML(false)
-			return enc.Encode(content)
+			_, err := w.Write(b)
+			return err
 		})
 	}
+	settings, err := publicSettings(meta["settings"])
+	if err != nil {
+		return fmt.Errorf("read %s: %w", layout.IndexPath(ix.Name), err)
+	}
+	meta["settings"] = settings
 	for kind, member := range map[string]string{".mapping": "mappings", ".settings": "settings", ".alias": "aliases"} {
 		raw := meta[member]
 		if raw == nil {
@@ -110,6 +122,29 @@ func exportIndex(ctx context.Context, src fs.FS, ix *layout.Index, templates map
 	}
 	res.Indices++
 	return nil
+}
+
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return b.Bytes(), err
+}
+
+// publicSettings leaves out what a server makes itself and refuses from others, as elasticdump does.
+func publicSettings(raw json.RawMessage) (json.RawMessage, error) {
+	if len(raw) == 0 {
+		return raw, nil
+	}
+	var s map[string]map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return nil, err
+	}
+	for _, own := range []string{"uuid", "history", "creation_date", "provided_name", "version", "resize"} {
+		delete(s["index"], own)
+	}
+	return json.Marshal(s)
 }
 
 var errDamaged = errors.New("the backup is damaged")

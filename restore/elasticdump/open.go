@@ -234,7 +234,13 @@ func (v *view) json(name string, into any) error {
 	}
 	defer f.Close()
 	b, err := io.ReadAll(f)
-	if err == nil && len(bytes.TrimSpace(b)) > 0 {
+	b = bytes.TrimSpace(b)
+	if err == nil && len(b) > 0 && b[0] == '"' { // all but mappings are a text that holds JSON
+		var text string
+		err = json.Unmarshal(b, &text)
+		b = []byte(text)
+	}
+	if err == nil && len(b) > 0 {
 		err = json.Unmarshal(b, into)
 	}
 	if err != nil {

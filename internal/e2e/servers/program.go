@@ -14,7 +14,7 @@ import (
 	"github.com/escrow-backup/escrow/internal/e2e/need"
 )
 
-// Program is a server that is built from a Go module or installed from an npm package, in a version that is pinned here.
+// Program is one that is built from a Go module or installed from an npm package, in a version that is pinned here.
 type Program struct {
 	Name    string // of the executable
 	Version string
@@ -28,10 +28,11 @@ var (
 	versitygwProgram = Program{Name: "versitygw", Version: "v1.8.0", source: "github.com/versity/versitygw/cmd/versitygw"}
 	gcsProgram       = Program{Name: "fake-gcs-server", Version: "v1.56.1", source: "github.com/fsouza/fake-gcs-server"}
 	azuriteProgram   = Program{Name: "azurite-blob", Version: "3.37.0", source: "azurite", npm: true}
+	elasticdump      = Program{Name: "elasticdump", Version: "6.125.1", source: "elasticdump", npm: true}
 )
 
 // Programs are all that Install can install.
-var Programs = []Program{minioProgram, versitygwProgram, gcsProgram, azuriteProgram}
+var Programs = []Program{minioProgram, versitygwProgram, gcsProgram, azuriteProgram, elasticdump}
 
 // Path installs one of Programs, unless it is there, and returns the path of its executable.
 func Path(ctx context.Context, name string) (string, error) {
@@ -97,6 +98,12 @@ func (p Program) Install(ctx context.Context) (err error) {
 		return fmt.Errorf("install %s %s: %w\n%s", p.Name, p.Version, err, out.Bytes())
 	}
 	return os.Rename(work, dir)
+}
+
+// Elasticdump is the path of the program elasticdump; multielasticdump lies beside it.
+func Elasticdump(t testing.TB) string {
+	t.Helper()
+	return elasticdump.need(t)
 }
 
 // need returns the path of the executable, or ends the test as package need says.
