@@ -35,6 +35,9 @@ type Options struct {
 	Nodes    int               // default 1
 	HeapMB   int               // of each node; default 1024, with several nodes 768
 	Settings map[string]string // of every node, beside the defaults
+	// Transport is given the address at which a node listens for the others, and returns the one that they are told: such as of
+	// something in between. Default: the same.
+	Transport func(node int, addr string) string
 }
 
 // Cluster is a running Elasticsearch.
@@ -110,19 +113,24 @@ func launch(ctx context.Context, dir string, v Version, inst installation, o Opt
 	var names, seeds []string
 	for i := range nodes {
 		names = append(names, fmt.Sprintf("n%d", i+1))
-		seeds = append(seeds, fmt.Sprintf("127.0.0.1:%d", ports[2*i+1]))
+		seed := fmt.Sprintf("127.0.0.1:%d", ports[2*i+1])
+		if o.Transport != nil {
+			seed = o.Transport(i, seed)
+		}
+		seeds = append(seeds, seed)
 	}
 	for i, name := range names {
 		n := &Node{Name: name, URL: fmt.Sprintf("http://127.0.0.1:%d", ports[2*i]), log: filepath.Join(dir, name+".log")}
 		settings := map[string]string{
-			"cluster.name":   "escrow-e2e",
-			"node.name":      name,
-			"network.host":   "127.0.0.1",
-			"http.port":      fmt.Sprint(ports[2*i]),
-			"transport.port": fmt.Sprint(ports[2*i+1]),
-			"path.data":      filepath.Join(dir, name, "data"),
-			"path.logs":      filepath.Join(dir, name, "logs"),
-			"path.repo":      filepath.Join(dir, "snapshots"),
+			"cluster.name":           "escrow-e2e",
+			"node.name":              name,
+			"network.host":           "127.0.0.1",
+			"http.port":              fmt.Sprint(ports[2*i]),
+			"transport.port":         fmt.Sprint(ports[2*i+1]),
+			"transport.publish_port": seeds[i][strings.LastIndexByte(seeds[i], ':')+1:],
+			"path.data":              filepath.Join(dir, name, "data"),
+			"path.logs":              filepath.Join(dir, name, "logs"),
+			"path.repo":              filepath.Join(dir, "snapshots"),
 			"cluster.routing.allocation.disk.threshold_enabled": "false",
 			// The breaker that looks at the heap expects G1, which it tells to collect. The serial collector, which is quicker to start,
 			// lets garbage fill the heap until something is allocated: when all requests are refused, nothing is.

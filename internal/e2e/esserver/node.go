@@ -120,9 +120,14 @@ func (c *Cluster) Restart(t testing.TB, i int) {
 	}
 }
 
-func (c *Cluster) restart(ctx context.Context, i int) error {
+// Begin starts the i-th node again, and waits for nothing: for a cluster that will not be well by that alone.
+func (c *Cluster) Begin(i int) error {
 	c.Nodes[i].Kill()
-	if err := c.Nodes[i].start(); err != nil {
+	return c.Nodes[i].start()
+}
+
+func (c *Cluster) restart(ctx context.Context, i int) error {
+	if err := c.Begin(i); err != nil {
 		return err
 	}
 	running := 0
