@@ -189,6 +189,7 @@ func (c *three) lostWhileRestoring(t *testing.T) {
 	proxy := esproxy.Start(t, c.url, nil)
 	gone := -1
 	var once sync.Once
+	back := make(chan error, 1)
 	proxy.Add(&esproxy.Rule{Match: esproxy.PathEnds("/_bulk"), Skip: 1, Before: func(*http.Request) {
 		once.Do(func() {
 			for shard := range 3 {
@@ -196,6 +197,8 @@ func (c *three) lostWhileRestoring(t *testing.T) {
 			}
 			if gone > 0 {
 				c.Kill(gone)
+				// While it is away the server holds each request for a minute, and then refuses it.
+				time.AfterFunc(5*time.Second, func() { back <- c.Begin(gone) })
 			}
 		})
 	}})
@@ -205,7 +208,8 @@ func (c *three) lostWhileRestoring(t *testing.T) {
 	_, err = plan.Run(t.Context())
 	require.Positive(t, gone, "no node that is not asked held a primary")
 	t.Logf("node %s was lost: the restore says %v", c.Nodes[gone].Name, err)
-	c.Restart(t, gone)
+	require.NoError(t, <-back)
+	require.NoError(t, c.Await(t.Context(), 3))
 	if err != nil {
 		require.ErrorContains(t, err, "restored")
 		c.remove(t, "restored")
