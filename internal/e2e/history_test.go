@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -30,6 +31,26 @@ func (e *es) drop(t *testing.T, index string, ids ...int) {
 	l := e.loader(t)
 	for _, n := range ids {
 		l.delete(index, fmt.Sprint(n), "")
+	}
+	l.flush()
+}
+
+// reindex copies up to 1000 documents, as _reindex does, which this server's jars do not have.
+func (e *es) reindex(t *testing.T, from, to string) {
+	t.Helper()
+	var found struct {
+		Hits struct {
+			Hits []struct {
+				ID     string          `json:"_id"`
+				Source json.RawMessage `json:"_source"`
+			}
+		}
+	}
+	e.do(t, "POST", "/"+from+"/_refresh", "")
+	require.NoError(t, json.Unmarshal(e.do(t, "GET", "/"+from+"/_search?size=1000", ""), &found))
+	l := e.loader(t)
+	for _, h := range found.Hits.Hits {
+		l.index(to, h.ID, "", h.Source)
 	}
 	l.flush()
 }
@@ -72,11 +93,12 @@ func TestHistoryChanges(t *testing.T) {
 				e.put(t, index, 400, 500, "differs")
 			}, history},
 			"reindexed": {func(t *testing.T, index string) {
-				e.removeLater(t, index+"-aside")
-				reindex := `{"source":{"index":%q},"dest":{"index":%q}}`
-				e.do(t, "POST", "/_reindex?refresh=true", fmt.Sprintf(reindex, index, index+"-aside"))
-				e.create(t, index, `{"settings":{"number_of_shards":1,"number_of_replicas":0}}`)
-				e.do(t, "POST", "/_reindex?refresh=true", fmt.Sprintf(reindex, index+"-aside", index))
+				aside := index + "-aside"
+				body := `{"settings":{"number_of_shards":1,"number_of_replicas":0}}`
+				e.create(t, aside, body)
+				e.reindex(t, index, aside)
+				e.create(t, index, body)
+				e.reindex(t, aside, index)
 			}, another},
 		} {
 			t.Run(name, func(t *testing.T) {
