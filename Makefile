@@ -17,7 +17,7 @@ TESTED := $(filter-out ./internal/e2e,$(MODULES))
 # each runs a command in every module of a list, and stops at the first that fails.
 each = @for m in $(1); do echo "==> $$m: $(2)"; (cd $$m && $(2)) || exit 1; done
 
-.PHONY: check fmt vet tidy generate generated lint vuln test fuzz fuzz-briefly e2e interop-rustic bench bench-repository bench-storage
+.PHONY: check fmt vet tidy generate generated lint vuln test fuzz fuzz-briefly e2e chaos interop-rustic bench bench-repository bench-storage
 
 check: fmt tidy vet generated lint vuln test fuzz-briefly e2e
 
@@ -73,6 +73,13 @@ fuzz-briefly:
 
 e2e:
 	cd internal/e2e && go test -timeout 80m ./...
+
+# Increments under writers while primaries are killed: KILLS and BACKUPS at least, SEED to repeat a run's choices.
+KILLS := 15
+BACKUPS := 30
+chaos:
+	cd internal/e2e && ESCROW_CHAOS_KILLS=$(KILLS) ESCROW_CHAOS_BACKUPS=$(BACKUPS) ESCROW_CHAOS_SEED=$(SEED) \
+		ESCROW_E2E=require go test -count=1 -timeout 90m -v -run '^TestChaos$$' .
 
 # Tests with the rustic program, which takes a quarter of an hour to build.
 interop-rustic: .cache/rustic/bin/rustic

@@ -62,7 +62,7 @@ func TestChaos(t *testing.T) {
 	}
 	kills, backups := int(chaosNumber(t, "KILLS", 2)), int(chaosNumber(t, "BACKUPS", 4))
 	t.Cleanup(func() {
-		if t.Failed() {
+		if t.Failed() || testing.Verbose() {
 			t.Logf("seed %d; what happened:\n%s", c.seed, strings.Join(c.events, "\n"))
 		}
 	})
@@ -100,7 +100,7 @@ func TestChaos(t *testing.T) {
 
 	repo := newRepo(t, filepath.Join(t.TempDir(), "repo"))
 	var reused, changed, unjudged, failed int64
-	judged, lastWhole := 0, 0
+	judged, sealed := 0, 0
 	deadline := time.Now().Add(time.Duration(kills+backups) * time.Minute)
 	for n := 0; judged < backups || c.killed() < kills; n++ {
 		require.True(t, time.Now().Before(deadline), "%d kills, %d backups, %d failed", c.killed(), judged, failed)
@@ -136,7 +136,9 @@ func TestChaos(t *testing.T) {
 		for _, sh := range res.Manifest.Indices[0].Shards {
 			checkpoints = append(checkpoints, sh.GlobalCheckpoint)
 			if sh.Sealed {
-				lastWhole++
+				sealed++
+			} else {
+				c.event("shard %d is not sealed: %s", sh.Number, sh.Reason)
 			}
 		}
 		c.acknowledged(t, want, seqs, acknowledged, checkpoints)
@@ -149,7 +151,7 @@ func TestChaos(t *testing.T) {
 	}
 	c.mu.Unlock()
 	t.Logf("seed %d: %d kills, %d backups judged, %d failed, %d not judged, %d shards sealed; %d segments reused, %d of them changed; %d writes acknowledged; %s",
-		c.seed, c.killed(), judged, failed, unjudged, lastWhole, reused, changed, acked, time.Since(c.began).Round(time.Second))
+		c.seed, c.killed(), judged, failed, unjudged, sealed, reused, changed, acked, time.Since(c.began).Round(time.Second))
 	require.Positive(t, reused, "nothing was reused: this shows nothing")
 	require.Positive(t, changed, "no segment had lost documents: this shows nothing")
 }
@@ -470,7 +472,7 @@ func (c *chaos) write(ctx context.Context, writer int) {
 			c.writes[k] = append(c.writes[k], w)
 		}
 		c.mu.Unlock()
-		if sleepFor(ctx, time.Duration(20+r.IntN(80))*time.Millisecond) != nil {
+		if sleepFor(ctx, time.Duration(100+r.IntN(300))*time.Millisecond) != nil {
 			return
 		}
 	}
