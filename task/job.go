@@ -71,12 +71,15 @@ func shorten(s string, most int) string {
 }
 
 // JobName is the same for every resolution of the same target of the same session, so that a Job is made once.
-func (p *Plan) JobName() string {
-	verb := "backup"
-	if p.target.restore {
-		verb = "restore"
+func (p *Plan) JobName() string { return p.Invocation.JobName() }
+
+// JobName is the name of the Job for the target of the session, whether or not its Task can be resolved.
+func (in *Invocation) JobName() string {
+	verb := "restore"
+	if _, ok := in.Session.(*BackupSession); ok {
+		verb = "backup"
 	}
-	return shorten(fmt.Sprintf("stash-%s-%s-%d", verb, p.Invocation.Session.GetName(), p.Invocation.Member), 63)
+	return shorten(fmt.Sprintf("stash-%s-%s-%d", verb, in.Session.GetName(), in.Member), 63)
 }
 
 func (p *Plan) owner() ([]metav1.OwnerReference, error) {

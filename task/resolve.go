@@ -70,7 +70,7 @@ func hookFunction() *Function {
 	return &Function{ObjectMeta: metav1.ObjectMeta{Name: HookFunction}, Spec: FunctionSpec{
 		Image: "${ADDON_IMAGE}",
 		Args: []string{"run-hook", "--hook-type=${HOOK_TYPE}", "--namespace=${NAMESPACE}", "--backupsession=${BACKUP_SESSION:=}",
-			"--restoresession=${RESTORE_SESSION:=}", "--hostname=${HOSTNAME}", "--output-dir=${outputDir:=" + OutputDir + "}"},
+			"--restoresession=${RESTORE_SESSION:=}", "--restorebatch=${RESTORE_BATCH:=}", "--hostname=${HOSTNAME}", "--output-dir=${outputDir:=" + OutputDir + "}"},
 	}}
 }
 

@@ -109,4 +109,6 @@ const (
 	MetricsPushed                     = "MetricsPushed"
 	PreRestoreHookExecutionSucceeded  = "PreRestoreHookExecutionSucceeded"
 	PostRestoreHookExecutionSucceeded = "PostRestoreHookExecutionSucceeded"
+	GlobalPreRestoreHookSucceeded     = "GlobalPreRestoreHookSucceeded"
+	GlobalPostRestoreHookSucceeded    = "GlobalPostRestoreHookSucceeded"
 )

@@ -49,11 +49,14 @@ type Runner struct {
 
 var version = regexp.MustCompile(`-v?[0-9]+(\.[0-9]+)*$`)
 
+// WithoutVersion is the name of a Task or Function without the version at its end: "elasticsearch-backup" for "elasticsearch-backup-8.2.0".
+func WithoutVersion(name string) string { return version.ReplaceAllString(name, "") }
+
 func (r *Runner) function(name string) Func {
 	if f := r.Functions[name]; f != nil {
 		return f
 	}
-	return r.Functions[version.ReplaceAllString(name, "")]
+	return r.Functions[WithoutVersion(name)]
 }
 
 // Run carries the plan out in this process, step after step: no cluster, no containers. It ends at the first step that fails; those with

@@ -22,8 +22,8 @@ const (
 )
 
 // StartBackup decides about a session that has not begun, and sets its status. others are all sessions of the same invoker. It is skipped if the invoker
-// is paused and the session was not made by hand, or if another one runs: two backups of one target at once would only be in each
-// other's way. It waits while the invoker is not Ready; if that takes until the deadline, FinishBackup ends it.
+// is paused and the session was not made by hand, or if another one runs, or has waited for longer: two backups of one target at once would
+// only be in each other's way. It waits while the invoker is not Ready; if that takes until the deadline, FinishBackup ends it.
 func StartBackup(s *task.BackupSession, invoker task.Object, others []task.BackupSession, now time.Time) (Decision, error) {
 	p, err := Policy(invoker)
 	if err != nil {
@@ -52,6 +52,10 @@ func StartBackup(s *task.BackupSession, invoker task.Object, others []task.Backu
 		o := &others[i]
 		if o.Name != s.Name && o.Spec.Invoker == s.Spec.Invoker && o.Status.Phase == task.SessionRunning {
 			return skip("SkippedTakingNewBackup", fmt.Sprintf("%v is still running.", o))
+		}
+		// Otherwise those of a schedule would pile up, and follow each other once the invoker is Ready.
+		if o.Name != s.Name && o.Spec.Invoker == s.Spec.Invoker && o.Status.Phase == task.SessionPending && o.CreationTimestamp.Before(&s.CreationTimestamp) {
+			return skip("SkippedTakingNewBackup", fmt.Sprintf("%v is still waiting.", o))
 		}
 	}
 	var phase task.InvokerPhase
@@ -105,7 +109,7 @@ func FinishBackup(s *task.BackupSession, now time.Time) bool {
 		default:
 			return false
 		}
-		if slices.ContainsFunc(st.Targets[i].Conditions, func(c task.Condition) bool { return c.Status == metav1.ConditionFalse }) {
+		if anyFalse(st.Targets[i].Conditions) {
 			phase = task.SessionFailed
 		}
 	}
@@ -156,18 +160,20 @@ func Retry(s *task.BackupSession, invoker task.Object, now time.Time) (next *tas
 		return nil, nil
 	}
 	if st.NextRetry == nil {
-		st.NextRetry = ptr.To(metav1.NewTime(now.Add(p.RetryConfig.Delay.Duration).Truncate(time.Second)))
+		next := now.Add(p.RetryConfig.Delay.Duration).Truncate(time.Second)
+		if first := s.CreationTimestamp.Add(time.Second); next.Before(first) {
+			next = first // names have the second in them
+		}
+		st.NextRetry = ptr.To(metav1.NewTime(next))
 		st.Retried = ptr.To(false)
 	}
 	if now.Before(st.NextRetry.Time) {
 		return nil, nil
 	}
-	next, err = New(invoker, now, s.Annotations[AnnotationInstant] != "")
+	// Named by the time that was decided on, so that it is one session, however often it is asked for.
+	next, err = New(invoker, st.NextRetry.Time, s.Annotations[AnnotationInstant] != "")
 	if err != nil {
 		return nil, err
-	}
-	if next.Name == s.Name {
-		return nil, nil // within the second in which this one was made: next time
 	}
 	next.Spec.RetryLeft = s.Spec.RetryLeft - 1
 	st.Retried = ptr.To(true)

@@ -26,8 +26,9 @@ type Hooks struct {
 	Exec func(ctx context.Context, target task.TargetRef, container string, command []string) error
 	// Client sends requests; default: http.DefaultClient.
 	Client *http.Client
-	// Host is where requests and connections go that name no host; default: localhost.
-	Host string
+	// Host is where requests and connections go that name no host; default: localhost. HostOf, where it is set, says so for a target.
+	Host   string
+	HostOf func(ctx context.Context, target task.TargetRef) (string, error)
 }
 
 // HookData is what the templates of hooks see, such as {{ .Status.Phase }}.
@@ -150,7 +151,7 @@ func (h *Hooks) handle(ctx context.Context, a *task.Handler, target task.TargetR
 		return h.Exec(ctx, target, a.ContainerName, a.Exec.Command)
 	case a.HTTPGet != nil:
 		g := a.HTTPGet
-		return h.request(ctx, http.MethodGet, g.Scheme, g.Host, g.Port, g.Path, g.HTTPHeaders, "", "")
+		return h.request(ctx, target, http.MethodGet, g.Scheme, g.Host, g.Port, g.Path, g.HTTPHeaders, "", "")
 	case a.HTTPPost != nil:
 		p := a.HTTPPost
 		body, kind := p.Body, ""
@@ -161,9 +162,9 @@ func (h *Hooks) handle(ctx context.Context, a *task.Handler, target task.TargetR
 			}
 			body, kind = form.Encode(), "application/x-www-form-urlencoded"
 		}
-		return h.request(ctx, http.MethodPost, p.Scheme, p.Host, p.Port, p.Path, p.HTTPHeaders, body, kind)
+		return h.request(ctx, target, http.MethodPost, p.Scheme, p.Host, p.Port, p.Path, p.HTTPHeaders, body, kind)
 	case a.TCPSocket != nil:
-		address, err := h.address(a.TCPSocket.Host, a.TCPSocket.Port)
+		address, err := h.address(ctx, target, a.TCPSocket.Host, a.TCPSocket.Port)
 		if err != nil {
 			return err
 		}
@@ -176,7 +177,13 @@ func (h *Hooks) handle(ctx context.Context, a *task.Handler, target task.TargetR
 	return errors.New("has no action")
 }
 
-func (h *Hooks) address(host string, port intstr.IntOrString) (string, error) {
+func (h *Hooks) address(ctx context.Context, target task.TargetRef, host string, port intstr.IntOrString) (string, error) {
+	if host == "" && h.HostOf != nil {
+		var err error
+		if host, err = h.HostOf(ctx, target); err != nil {
+			return "", err
+		}
+	}
 	if host == "" {
 		host = h.Host
 	}
@@ -191,9 +198,9 @@ func (h *Hooks) address(host string, port intstr.IntOrString) (string, error) {
 }
 
 // request sends one. Errors do not quote the path or the body: there may be a token in them.
-func (h *Hooks) request(ctx context.Context, method string, scheme corev1.URIScheme, host string, port intstr.IntOrString, path string,
+func (h *Hooks) request(ctx context.Context, target task.TargetRef, method string, scheme corev1.URIScheme, host string, port intstr.IntOrString, path string,
 	headers []corev1.HTTPHeader, body, kind string) error {
-	address, err := h.address(host, port)
+	address, err := h.address(ctx, target, host, port)
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"time"
 
@@ -49,33 +48,6 @@ func (l *Local) sink() metrics.Sink {
 	return metrics.Discard
 }
 
-// find looks for what is needed. What is not there is no error.
-func (l *Local) find(ctx context.Context, o task.Object, ref task.ObjectReference, refs []task.TargetRef) (Found, []*appbinding.AppBinding, error) {
-	f := Found{}
-	r := new(storage.Repository)
-	err := l.Store.Get(ctx, namespace(ref.Namespace, o), ref.Name, r)
-	if err == nil {
-		f.Repository = r
-		if name := r.Spec.Backend.StorageSecretName; name != "" {
-			_, err = l.Store.Secret(ctx, r.Namespace, name)
-			f.Secret = err == nil
-		}
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return f, nil, err
-	}
-	var bindings []*appbinding.AppBinding
-	for _, t := range refs {
-		b := new(appbinding.AppBinding)
-		err := l.Store.Get(ctx, namespace(t.Namespace, o), t.Name, b)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return f, nil, err
-		}
-		f.Targets, bindings = append(f.Targets, err == nil), append(bindings, b)
-	}
-	return f, bindings, nil
-}
-
 // Backup makes a session for the invoker, a *task.BackupConfiguration or *task.BackupBatch, and runs it to its end. put stores the session
 // before it begins. The session is returned whatever became of it; the error is that of a session that did not succeed.
 func (l *Local) Backup(ctx context.Context, invoker task.Object, put func(task.Object)) (*task.BackupSession, error) {
@@ -83,7 +55,7 @@ func (l *Local) Backup(ctx context.Context, invoker task.Object, put func(task.O
 	if err != nil {
 		return nil, err
 	}
-	found, bindings, err := l.find(ctx, invoker, repositoryOf(invoker), targets(invoker))
+	found, bindings, err := Find(ctx, l.Store, invoker)
 	if err != nil {
 		return nil, err
 	}
@@ -160,16 +132,6 @@ func reason(invoker task.Object) string {
 	return "for no reason that is known"
 }
 
-func repositoryOf(invoker task.Object) task.ObjectReference {
-	switch b := invoker.(type) {
-	case *task.BackupConfiguration:
-		return b.Spec.Repository
-	case *task.BackupBatch:
-		return b.Spec.Repository
-	}
-	return task.ObjectReference{}
-}
-
 func hooksOf(invoker task.Object, i int) *task.BackupHooks {
 	switch b := invoker.(type) {
 	case *task.BackupConfiguration:
@@ -230,7 +192,7 @@ func (l *Local) Restore(ctx context.Context, s *task.RestoreSession) error {
 	if s.Spec.Target == nil {
 		return fmt.Errorf("%v: spec.target: is required", s)
 	}
-	found, bindings, err := l.find(ctx, s, s.Spec.Repository, []task.TargetRef{s.Spec.Target.Ref})
+	found, bindings, err := Find(ctx, l.Store, s)
 	if err != nil {
 		return err
 	}

@@ -51,13 +51,38 @@ func RecordBackup(ctx context.Context, c *metrics.Catalogue, sink metrics.Sink, 
 
 // RecordRestore gives the metrics of a restore that has ended to the sink, and flushes it.
 func RecordRestore(ctx context.Context, c *metrics.Catalogue, sink metrics.Sink, s *task.RestoreSession, end time.Time) error {
-	i := metrics.Invoker{Kind: task.KindRestoreSession, Namespace: s.Namespace, Name: s.Name, Driver: string(task.DriverRestic), Repository: s.Spec.Repository.Name}
-	success := s.Status.Phase == task.SessionSucceeded
-	m := &metrics.RestoreSession{Invoker: i, Success: success, Targets: 1, Duration: took(s.Status.SessionDuration), End: end}
+	r := restored{task.KindRestoreSession, s, s.Status.Phase, s.Status.SessionDuration, nil}
+	if s.Spec.Target != nil {
+		phase := s.Status.Phase
+		r.members = []task.RestoreMemberStatus{{Ref: s.Spec.Target.Ref, Phase: phase, Stats: s.Status.Stats}}
+	}
+	return r.record(ctx, c, sink, end)
+}
+
+// RecordRestoreBatch does the same for a batch.
+func RecordRestoreBatch(ctx context.Context, c *metrics.Catalogue, sink metrics.Sink, b *task.RestoreBatch, end time.Time) error {
+	r := restored{task.KindRestoreBatch, b, b.Status.Phase, b.Status.SessionDuration, b.Status.Members}
+	return r.record(ctx, c, sink, end)
+}
+
+// restored is a restore that has ended.
+type restored struct {
+	kind     string
+	object   task.Object
+	phase    task.SessionPhase
+	duration string
+	members  []task.RestoreMemberStatus
+}
+
+func (r *restored) record(ctx context.Context, c *metrics.Catalogue, sink metrics.Sink, end time.Time) error {
+	i := metrics.Invoker{Kind: r.kind, Namespace: r.object.GetNamespace(), Name: r.object.GetName(), Driver: string(task.DriverRestic),
+		Repository: RepositoryOf(r.object).Name}
+	m := &metrics.RestoreSession{Invoker: i, Success: r.phase == task.SessionSucceeded, Targets: len(r.members), Duration: took(r.duration), End: end}
 	errs := []error{m.Record(ctx, c, sink)}
-	if !success && s.Spec.Target != nil {
-		target := s.Spec.Target.Ref.Measured()
-		errs = append(errs, (&metrics.RestoreTarget{Invoker: i, Target: target, Hosts: len(s.Status.Stats)}).Record(ctx, c, sink))
+	for _, t := range r.members {
+		if t.Phase != task.SessionSucceeded && t.Phase != task.SessionSkipped {
+			errs = append(errs, (&metrics.RestoreTarget{Invoker: i, Target: t.Ref.Measured(), Hosts: len(t.Stats)}).Record(ctx, c, sink))
+		}
 	}
 	return errors.Join(append(errs, metrics.Flush(ctx, sink))...)
 }
