@@ -181,7 +181,7 @@ func Retry(s *task.BackupSession, invoker task.Object, now time.Time) (next *tas
 }
 
 // History are the sessions to delete: those that have ended, but for the newest of them, so many as the invoker says. A failed session that will
-// be tried again counts as not ended. all are the sessions of one invoker.
+// be tried again counts as not ended; those that were skipped are counted apart, so that none pushes out what the last backup came to. all are the sessions of one invoker.
 func History(invoker task.Object, all []task.BackupSession) ([]task.BackupSession, error) {
 	p, err := Policy(invoker)
 	if err != nil {
@@ -191,13 +191,20 @@ func History(invoker task.Object, all []task.BackupSession) ([]task.BackupSessio
 	if p.BackupHistoryLimit != nil {
 		limit = int(*p.BackupHistoryLimit)
 	}
-	var ended []task.BackupSession
+	var ran, skipped []task.BackupSession
 	for _, s := range all {
 		waiting := s.Status.NextRetry != nil && (s.Status.Retried == nil || !*s.Status.Retried)
-		if s.Status.Phase.Final() && !waiting {
-			ended = append(ended, s)
+		switch {
+		case s.Status.Phase == task.SessionSkipped:
+			skipped = append(skipped, s)
+		case s.Status.Phase.Final() && !waiting:
+			ran = append(ran, s)
 		}
 	}
-	slices.SortStableFunc(ended, func(a, b task.BackupSession) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
-	return ended[min(limit, len(ended)):], nil
+	var old []task.BackupSession
+	for _, sessions := range [][]task.BackupSession{ran, skipped} {
+		slices.SortStableFunc(sessions, func(a, b task.BackupSession) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+		old = append(old, sessions[min(limit, len(sessions)):]...)
+	}
+	return old, nil
 }

@@ -3,14 +3,12 @@ package controller
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -33,6 +31,8 @@ type member struct {
 	hooked  [2]string
 	// execs is set if one of the hooks runs commands in the target.
 	execs bool
+	// target is the namespace of the target, once the Task is resolved.
+	target string
 	// settled: nothing of it runs any more, nor will.
 	settled bool
 }
@@ -54,10 +54,14 @@ func (m *member) set(o *Operator, kind string, ok bool, reason, message string) 
 
 // start sees to the Job of a member. What cannot work fails the member; an error is something that may work later.
 func (o *Operator) start(ctx context.Context, m *member) error {
-	err := o.ensureJob(ctx, m)
-	var status apierrors.APIStatus
-	if err != nil && (kube.Transient(err) || errors.As(err, &status) && !denied(err)) {
+	job, claim, err := o.prepare(ctx, m)
+	if kube.Unanswered(err) {
 		return err
+	}
+	if err == nil {
+		if err = o.ensureJob(ctx, m, job, claim); err != nil && !denied(err) {
+			return err
+		}
 	}
 	if err != nil {
 		for _, kind := range m.ensured {
@@ -66,35 +70,40 @@ func (o *Operator) start(ctx context.Context, m *member) error {
 		m.fail(oneLine(err.Error()))
 		return nil
 	}
-	for _, kind := range m.ensured {
-		m.set(o, kind, true, "SuccessfullyEnsured"+strings.TrimSuffix(kind, "Ensured"), "The Job "+m.in.JobName()+" is there.")
-	}
+	o.ensured(m)
 	m.begin()
 	return nil
 }
 
-func (o *Operator) ensureJob(ctx context.Context, m *member) error {
+func (o *Operator) ensured(m *member) {
+	for _, kind := range m.ensured {
+		m.set(o, kind, true, "SuccessfullyEnsured"+strings.TrimSuffix(kind, "Ensured"), "The Job "+m.in.JobName()+" is there.")
+	}
+}
+
+// prepare resolves the Task of a member.
+func (o *Operator) prepare(ctx context.Context, m *member) (*batchv1.Job, *corev1.PersistentVolumeClaim, error) {
 	in := m.in
 	switch {
 	case in.Repository == nil:
-		return fmt.Errorf("there is no Repository for %v any more", in.Session)
+		return nil, nil, fmt.Errorf("there is no Repository for %v any more", in.Session)
 	case in.AppBinding == nil:
-		return fmt.Errorf("target %d of %v is not there any more", in.Member, in.Session)
+		return nil, nil, fmt.Errorf("target %d of %v is not there any more", in.Member, in.Session)
 	}
-	account := cmp.Or(o.Config.RunnerAccount, RunnerRole)
-	in.AddonImage, in.Pushgateway, in.EphemeralVolume, in.ServiceAccount = o.Config.Image, o.Config.Pushgateway, o.Config.EphemeralVolumes, account
+	in.AddonImage, in.Pushgateway, in.EphemeralVolume, in.ServiceAccount = o.Config.Image, o.Config.Pushgateway, o.Config.EphemeralVolumes, o.runnerAccount()
 	plan, err := task.Resolve(ctx, &kube.Lookup{Client: o.Client}, in)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	job, err := plan.Job()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	claim, err := plan.Claim()
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
+	m.target = plan.Target().Namespace
 	pod := &job.Spec.Template.Spec
 	for _, containers := range [][]corev1.Container{pod.InitContainers, pod.Containers} {
 		for i := range containers {
@@ -103,22 +112,29 @@ func (o *Operator) ensureJob(ctx context.Context, m *member) error {
 			}
 		}
 	}
-	ns := in.Session.GetNamespace()
-	if err := o.access(ctx, RunnerRole, ns, pod.ServiceAccountName, pod.ServiceAccountName == account,
-		ns, in.Repository.Namespace, plan.Target().Namespace); err != nil {
+	return job, claim, nil
+}
+
+func (o *Operator) runnerAccount() string { return cmp.Or(o.Config.RunnerAccount, RunnerRole) }
+
+// ensureJob makes what is not there yet.
+func (o *Operator) ensureJob(ctx context.Context, m *member, job *batchv1.Job, claim *corev1.PersistentVolumeClaim) error {
+	session := m.in.Session
+	ns, account := session.GetNamespace(), job.Spec.Template.Spec.ServiceAccountName
+	if err := o.access(ctx, RunnerRole, ns, account, account == o.runnerAccount(), ns, m.in.Repository.Namespace, m.target); err != nil {
 		return err
 	}
 	if m.execs {
-		if err := o.access(ctx, ExecRole, ns, pod.ServiceAccountName, false, plan.Target().Namespace); err != nil {
+		if err := o.access(ctx, ExecRole, ns, account, false, m.target); err != nil {
 			return err
 		}
 	}
 	if claim != nil {
-		if err := o.create(ctx, claim, in.Session); err != nil {
+		if err := o.create(ctx, claim, session); err != nil {
 			return fmt.Errorf("interim volume: %w", err)
 		}
 	}
-	if err := o.create(ctx, job, in.Session); err != nil {
+	if err := o.create(ctx, job, session); err != nil {
 		return fmt.Errorf("job: %w", err)
 	}
 	return nil
@@ -140,6 +156,10 @@ func (o *Operator) look(ctx context.Context, m *member) error {
 		}
 		m.settled = true
 		return nil
+	}
+	if task.FindCondition(*m.conditions, m.ensured[0]) == nil {
+		// It ran before that was stored.
+		o.ensured(m)
 	}
 	over, failed := ended(&job)
 	if !over {

@@ -62,9 +62,22 @@ func describe(err error, kind, namespace, name string) error {
 		what = kind + " " + namespace + "/" + name
 	}
 	if apierrors.IsNotFound(err) {
-		err = fs.ErrNotExist
+		return fmt.Errorf("%s: %w", what, fs.ErrNotExist)
 	}
-	return fmt.Errorf("%s: %w", what, err)
+	return fmt.Errorf("%s: %w", what, &unansweredError{err})
+}
+
+// unansweredError is a question to the API that nothing came of.
+type unansweredError struct{ err error }
+
+func (e *unansweredError) Error() string { return e.err.Error() }
+func (e *unansweredError) Unwrap() error { return e.err }
+
+// Unanswered reports whether err comes from a question to the API that had no answer, so that nothing is known of what was asked for: neither
+// that it is there, nor that it is not.
+func Unanswered(err error) bool {
+	var e *unansweredError
+	return errors.As(err, &e)
 }
 
 // UpdateStatus implements task.Store.
@@ -75,7 +88,7 @@ func (s *Store) UpdateStatus(ctx context.Context, namespace, name string, into t
 	}
 	var changed error
 	again := func(err error) bool {
-		return ctx.Err() == nil && changed == nil && (apierrors.IsConflict(err) || Transient(err))
+		return ctx.Err() == nil && changed == nil && (apierrors.IsConflict(err) || transient(err))
 	}
 	return retry.OnError(backoff, again, func() error {
 		if err := s.Get(ctx, namespace, name, into); err != nil {
@@ -100,8 +113,8 @@ func (s *Store) Secret(ctx context.Context, namespace, name string) (secret.Data
 	return secret.Data(o.Data), nil
 }
 
-// Transient reports whether the API could not be asked, or was not able to answer: asking again may help, and nothing is known of the objects.
-func Transient(err error) bool {
+// transient reports whether the API could not be reached, or was not able to answer: asking again may help.
+func transient(err error) bool {
 	var n net.Error
 	return errors.As(err, &n) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
 		apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
