@@ -26,7 +26,7 @@ func secret(namespace string) *corev1.Secret {
 		Data: map[string][]byte{"RESTIC_PASSWORD": []byte("a long password")}}
 }
 
-func repository(t *testing.T) *storage.Repository {
+func store(t *testing.T) *storage.Repository {
 	r, err := storage.Parse([]byte(`
 apiVersion: stash.appscode.com/v1alpha1
 kind: Repository
@@ -76,7 +76,7 @@ spec:
 
 // needs are what a backup of es needs.
 func needs(t *testing.T) []client.Object {
-	return []client.Object{secret("demo"), repository(t), binding(t, "es")}
+	return []client.Object{secret("demo"), store(t), binding(t, "es")}
 }
 
 func newSession(w *world, c task.Object) (*task.BackupSession, error) {

@@ -18,7 +18,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
+	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -97,7 +99,9 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	w := &world{t: t, now: began, sink: &deleting{}, events: events.NewFakeRecorder(1000), mem: mem.NewOpener()}
 	status := []client.Object{&task.BackupConfiguration{}, &task.BackupBatch{}, &task.BackupSession{}, &task.RestoreSession{}, &task.RestoreBatch{},
 		&storage.Repository{}, &batchv1.Job{}, &batchv1.CronJob{}, &corev1.Pod{}}
-	w.api = fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(status...).WithInterceptorFuncs(interceptor.Funcs{
+	// Who manages which field is asked of nobody, and to keep account of it takes long.
+	tracker := clienttesting.NewObjectTracker(scheme, serializer.NewCodecFactory(scheme).UniversalDecoder())
+	w.api = fake.NewClientBuilder().WithScheme(scheme).WithObjectTracker(tracker).WithStatusSubresource(status...).WithInterceptorFuncs(interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			w.uids++
 			o.SetUID(types.UID(fmt.Sprintf("uid-%d", w.uids)))
