@@ -15,6 +15,7 @@ replace github.com/escrow-backup/escrow/repository/backend/azure => ../../reposi
 replace github.com/escrow-backup/escrow/repository/backend/gcs => ../../repository/backend/gcs
 
 require (
+	github.com/elastic/elastic-transport-go/v8 v8.11.0
 	github.com/escrow-backup/escrow v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/metrics/push v0.0.0-00010101000000-000000000000
 	github.com/escrow-backup/escrow/repository/backend/azure v0.0.0-00010101000000-000000000000
@@ -46,7 +47,6 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/davecgh/go-spew v1.1.2-0.20180830191138-d8f796af33cc // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
-	github.com/elastic/elastic-transport-go/v8 v8.11.0 // indirect
 	github.com/elastic/go-elasticsearch/v8 v8.19.7 // indirect
 	github.com/emicklei/go-restful/v3 v3.13.0 // indirect
 	github.com/evanphx/json-patch/v5 v5.9.11 // indirect

@@ -24,7 +24,6 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -32,6 +31,7 @@ import (
 	"github.com/escrow-backup/escrow/appbinding"
 	"github.com/escrow-backup/escrow/examples/operator/controller"
 	"github.com/escrow-backup/escrow/examples/operator/kube"
+	"github.com/escrow-backup/escrow/examples/operator/rbactest"
 	"github.com/escrow-backup/escrow/metrics"
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/mem"
@@ -134,62 +134,7 @@ func (w *world) restart() {
 }
 
 // guarded is the API as the operator sees it: each call is counted and noted, and may fail.
-func (w *world) guarded() client.Client {
-	note := func(verb string, gvk schema.GroupVersionKind, sub string, fn func() error) error {
-		return w.call(verb+" "+resource(gvk, sub), fn)
-	}
-	kindOf := func(o any) schema.GroupVersionKind {
-		var gvk schema.GroupVersionKind
-		var err error
-		switch o := o.(type) {
-		case client.ObjectList:
-			gvk, err = apiutil.GVKForObject(o, w.api.Scheme())
-			gvk.Kind = strings.TrimSuffix(gvk.Kind, "List")
-		case client.Object:
-			gvk, err = apiutil.GVKForObject(o, w.api.Scheme())
-		}
-		require.NoError(w.t, err)
-		return gvk
-	}
-	return interceptor.NewClient(w.api, interceptor.Funcs{
-		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
-			return note("get", kindOf(o), "", func() error { return c.Get(ctx, key, o, opts...) })
-		},
-		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
-			return note("list", kindOf(l), "", func() error { return c.List(ctx, l, opts...) })
-		},
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			return note("create", kindOf(o), "", func() error { return c.Create(ctx, o, opts...) })
-		},
-		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
-			return note("update", kindOf(o), "", func() error { return c.Update(ctx, o, opts...) })
-		},
-		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			return note("delete", kindOf(o), "", func() error { return c.Delete(ctx, o, opts...) })
-		},
-		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
-			return note("update", kindOf(o), sub, func() error { return c.SubResource(sub).Update(ctx, o, opts...) })
-		},
-	})
-}
-
-// resource is the name in RBAC rules.
-func resource(gvk schema.GroupVersionKind, sub string) string {
-	plural := strings.ToLower(gvk.Kind) + "s"
-	switch gvk.Kind {
-	case "BackupBatch", "RestoreBatch":
-		plural = strings.ToLower(gvk.Kind) + "es"
-	case "Repository":
-		plural = "repositories"
-	}
-	if sub != "" {
-		plural += "/" + sub
-	}
-	if gvk.Group != "" {
-		plural += " " + gvk.Group
-	}
-	return plural
-}
+func (w *world) guarded() client.Client { return rbactest.Watch(w.api, w.call) }
 
 func (w *world) call(call string, fn func() error) error {
 	used.Lock()
