@@ -578,6 +578,62 @@ func TestBatches(t *testing.T) {
 	})
 }
 
+func TestHooksOfABatch(t *testing.T) {
+	prepare := func(t *testing.T) (*world, *task.BackupSession) {
+		b := parse[*task.BackupBatch](t, fmt.Sprintf(members, task.Parallel)+"  hooks: {preBackup: {tcpSocket: {host: h, port: 1}}, postBackup: {tcpSocket: {host: h, port: 2}}}\n")
+		w := newWorld(t, append(needs(t), binding(t, "es2"), b)...)
+		w.live(2)
+		return w, w.trigger(b)
+	}
+	kind := func(j *batchv1.Job) string { return strings.Split(j.Name, "-")[1] }
+	t.Run("around all", func(t *testing.T) {
+		w, s := prepare(t)
+		var order []string
+		w.pod = func(j *batchv1.Job) outcome {
+			order = append(order, kind(j))
+			if kind(j) == "after" {
+				require.Equal(t, []string{"run-hook", "--batch", "--hook-type=postBackup", "--namespace=demo", "--backupsession=" + s.Name},
+					j.Spec.Template.Spec.Containers[0].Args)
+			}
+			return outcome{}
+		}
+		w.live(8)
+		require.Equal(t, task.SessionSucceeded, read(w, s).Status.Phase)
+		require.Equal(t, []string{"before", "backup", "backup", "after"}, order)
+		isTrue(t, s.Status.Conditions, task.GlobalPreBackupHookSucceeded)
+		isTrue(t, s.Status.Conditions, task.GlobalPostBackupHookSucceeded)
+	})
+	t.Run("before fails", func(t *testing.T) {
+		w, s := prepare(t)
+		w.pod = func(j *batchv1.Job) outcome {
+			if kind(j) == "before" {
+				return outcome{failed: "post-hook", message: "operator: hook preBackup: refused"}
+			}
+			require.Contains(t, j.Spec.Template.Spec.Containers[0].Args, "--failed")
+			return outcome{}
+		}
+		w.live(8)
+		require.Equal(t, task.SessionFailed, read(w, s).Status.Phase)
+		isFalse(t, s.Status.Conditions, task.GlobalPreBackupHookSucceeded)
+		isTrue(t, s.Status.Conditions, task.GlobalPostBackupHookSucceeded)
+		require.Equal(t, task.SessionSkipped, s.Status.Targets[0].Phase)
+		require.Len(t, w.jobs(), 2)
+	})
+	t.Run("one member fails", func(t *testing.T) {
+		w, s := prepare(t)
+		w.pod = func(j *batchv1.Job) outcome {
+			if strings.HasSuffix(j.Name, "-1") {
+				return outcome{failed: "elasticsearch-backup", message: "no"}
+			}
+			require.Equal(t, kind(j) == "after", strings.Contains(fmt.Sprint(j.Spec.Template.Spec.Containers[0].Args), "--failed"))
+			return outcome{}
+		}
+		w.live(8)
+		require.Equal(t, task.SessionFailed, read(w, s).Status.Phase)
+		isTrue(t, s.Status.Conditions, task.GlobalPostBackupHookSucceeded)
+	})
+}
+
 // Everything that the operator asks of the API fails once, at each place, in each way; and each time another operator goes on, which knows nothing. What
 // comes of it is always the same.
 func TestEveryCallMayFail(t *testing.T) {
@@ -604,7 +660,7 @@ func TestEveryCallMayFail(t *testing.T) {
 			return w
 		},
 		"batch": func(t *testing.T) *world {
-			b := parse[*task.BackupBatch](t, fmt.Sprintf(members, task.Sequential))
+			b := parse[*task.BackupBatch](t, fmt.Sprintf(members, task.Sequential)+"  hooks: {preBackup: {tcpSocket: {host: h, port: 1}}}\n")
 			w := newWorld(t, append(needs(t), binding(t, "es2"), b)...)
 			w.trigger(b)
 			return w

@@ -91,16 +91,20 @@ func (o *Operator) runBackup(ctx context.Context, s *task.BackupSession, invoker
 		return o.beginBackup(ctx, s, invoker, found, before)
 	}
 	members := backupMembers(s, invoker, found.Repository, bindings)
-	late := passed(o.now(), s.Status.SessionDeadline)
-	if late {
-		err = o.late(ctx, members)
+	hooks, over := hooksOfBackups(s, invoker), passed(o.now(), s.Status.SessionDeadline)
+	if over {
+		err = o.late(ctx, members, hooks)
 	} else {
-		err = o.runMembers(ctx, s, invoker, members)
+		order := task.Parallel
+		if b, ok := invoker.(*task.BackupBatch); ok {
+			order = b.Spec.ExecutionOrder
+		}
+		over, err = o.runAll(ctx, order, members, func(i int) { s.Status.Targets[i].Phase = task.SessionSkipped }, hooks)
 	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if !late && !allSettled(members) || !session.FinishBackup(s, o.now()) {
+	if !over || !session.FinishBackup(s, o.now()) {
 		next := sooner(polling, until(o.now(), s.Status.SessionDeadline))
 		return reconcile.Result{RequeueAfter: next}, o.save(ctx, s, before, &s.Status)
 	}
@@ -168,14 +172,6 @@ func backupSpec(invoker task.Object, i int) *task.BackupTargetSpec {
 		}
 	}
 	return &task.BackupTargetSpec{}
-}
-
-func (o *Operator) runMembers(ctx context.Context, s *task.BackupSession, invoker task.Object, members []*member) error {
-	order := task.Parallel
-	if b, ok := invoker.(*task.BackupBatch); ok {
-		order = b.Spec.ExecutionOrder
-	}
-	return o.run(ctx, order, members, func(i int) { s.Status.Targets[i].Phase = task.SessionSkipped })
 }
 
 // endBackup stores a session that is over, its metrics pushed. Pushing them twice does no harm.

@@ -305,7 +305,10 @@ func (o *Operator) hookAfterFailure(ctx context.Context, m *member, job *batchv1
 		return false, err
 	}
 	if !found {
-		err := o.create(ctx, hookJob(job, m.in.Session), m.in.Session)
+		hooks := hookJob(job, hookJobName(job.Name))
+		c := &hooks.Spec.Template.Spec.Containers[0]
+		c.Args = append(c.Args, "--failed")
+		err := o.create(ctx, hooks, m.in.Session)
 		if denied(err) {
 			m.set(o, m.hooked[1], false, "FailedToExecutePostHook", oneLine(err.Error()))
 			return true, nil
@@ -328,9 +331,9 @@ func (o *Operator) hookAfterFailure(ctx context.Context, m *member, job *batchv1
 	return true, nil
 }
 
-// hookJob is a Job with nothing but the hooks of another one, told that what comes before them has failed. Volumes of the session it does not need.
-func hookJob(job *batchv1.Job, owner task.Object) *batchv1.Job {
-	h := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: hookJobName(job.Name), Labels: map[string]string{},
+// hookJob is a Job with nothing but the hooks afterwards of another one. Volumes of the session it does not need.
+func hookJob(job *batchv1.Job, name string) *batchv1.Job {
+	h := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: name, Labels: map[string]string{},
 		OwnerReferences: slices.Clone(job.OwnerReferences)}}
 	for _, k := range []string{task.LabelManagedBy, task.LabelInvokerKind, task.LabelInvokerName, task.LabelSession} {
 		h.Labels[k] = job.Labels[k]
@@ -350,7 +353,6 @@ func hookJob(job *batchv1.Job, owner task.Object) *batchv1.Job {
 	for i := range pod.Containers {
 		c := &pod.Containers[i]
 		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(v corev1.VolumeMount) bool { return claims[v.Name] })
-		c.Args = append(c.Args, "--failed")
 	}
 	return h
 }
@@ -426,7 +428,7 @@ func allSettled(members []*member) bool {
 }
 
 // late runs the hooks that tell of failures of members whose time is up.
-func (o *Operator) late(ctx context.Context, members []*member) error {
+func (o *Operator) late(ctx context.Context, members []*member, h *batchHooks) error {
 	for _, m := range members {
 		var job batchv1.Job
 		found, err := o.get(ctx, m.in.Session.GetNamespace(), m.in.JobName(), &job)
@@ -440,7 +442,8 @@ func (o *Operator) late(ctx context.Context, members []*member) error {
 			return err
 		}
 	}
-	return nil
+	_, _, err := o.batchHook(ctx, members, h, 1)
+	return err
 }
 
 func oneLine(s string) string {

@@ -19,6 +19,7 @@ type restoring struct {
 	object task.Object
 	kind   string
 	order  task.ExecutionOrder
+	hooks  *batchHooks
 	// before and status are the status as it was and as it is, and phase and conditions parts of it.
 	before, status any
 	phase          *task.SessionPhase
@@ -89,7 +90,7 @@ func (o *Operator) RestoreBatch(ctx context.Context, req reconcile.Request) (rec
 	}
 	st := &b.Status
 	return settle(o.restore(ctx, &restoring{
-		object: b, kind: task.KindRestoreBatch, order: b.Spec.ExecutionOrder, before: st.DeepCopy(), status: st, phase: &st.Phase, conditions: &st.Conditions,
+		object: b, kind: task.KindRestoreBatch, order: b.Spec.ExecutionOrder, hooks: hooksOfRestores(b), before: st.DeepCopy(), status: st, phase: &st.Phase, conditions: &st.Conditions,
 		deadline: func() *metav1.Time { return st.SessionDeadline },
 		start:    func(f session.Found, now time.Time) session.Decision { return session.StartRestoreBatch(b, f, now) },
 		finish:   func(now time.Time) bool { return session.FinishRestoreBatch(b, now) },
@@ -160,16 +161,16 @@ func (o *Operator) restore(ctx context.Context, r *restoring) (reconcile.Result,
 	}
 	members := r.members(found.Repository, bindings)
 	// With its time up, what is not over never will be.
-	late := passed(o.now(), r.deadline())
-	if late {
-		err = o.late(ctx, members)
+	over := passed(o.now(), r.deadline())
+	if over {
+		err = o.late(ctx, members, r.hooks)
 	} else {
-		err = o.run(ctx, r.order, members, r.skip)
+		over, err = o.runAll(ctx, r.order, members, r.skip, r.hooks)
 	}
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if !late && !allSettled(members) || !r.finish(o.now()) {
+	if !over || !r.finish(o.now()) {
 		return reconcile.Result{RequeueAfter: sooner(polling, until(o.now(), r.deadline()))}, o.save(ctx, r.object, r.before, r.status)
 	}
 	return o.endRestore(ctx, r)
