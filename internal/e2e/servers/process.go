@@ -20,6 +20,9 @@ import (
 // startLimit is how long a server may take until it answers.
 const startLimit = 60 * time.Second
 
+// stopLimit is how long a program that is asked to end may take.
+const stopLimit = 20 * time.Second
+
 // Process is a program that runs until its test ends.
 type Process struct {
 	cmd  *exec.Cmd
@@ -62,6 +65,16 @@ func (p *Process) Kill() {
 	// The process leads its own group. ESRCH: it had ended already.
 	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
 	<-p.done
+}
+
+// Stop asks the process to end, kills it after a while, and waits for its end.
+func (p *Process) Stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // unless it has ended
+	select {
+	case <-p.done:
+	case <-time.After(stopLimit):
+	}
+	p.Kill()
 }
 
 // await asks again and again until ready returns nil, and fails the test with the program's last words if that takes too

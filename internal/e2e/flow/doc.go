@@ -1,0 +1,7 @@
+// Package flow holds the end-to-end tests on a Kubernetes cluster: etcd, API server, controllers and scheduler are real, a pod is a
+// process of this machine (see internal/e2e/kube). They need root, and a program that takes minutes to build, once:
+//
+//	cd internal/e2e && go run ./cmd/fetch kube
+//
+// It has no code of its own. It is a module of its own so that the other end-to-end tests do not depend on Kubernetes' client.
+package flow
