@@ -251,15 +251,17 @@ func testRestart(t *testing.T, c *cluster) {
 	}
 	running(0)
 	name := pods.Items[0].Name
+	wrote := func(log string) {
+		c.eventually(t, "the server wrote", func(context.Context) (bool, error) { return c.PodLog(t, ns, name) == log, nil })
+	}
+	wrote("== main.0\nstarted\n") // a container is ready as soon as its process is there
 	killed, err := c.KillContainer(pods.Items[0].Status.ContainerStatuses[0].ContainerID)
 	require.NoError(t, err)
 	require.True(t, killed)
 	running(1)
 	require.Equal(t, name, pods.Items[0].Name)
 	require.EqualValues(t, 137, pods.Items[0].Status.ContainerStatuses[0].LastTerminationState.Terminated.ExitCode)
-	c.eventually(t, "both wrote", func(context.Context) (bool, error) {
-		return c.PodLog(t, ns, name) == "== main.0\nstarted\n== main.1\nstarted\n", nil
-	})
+	wrote("== main.0\nstarted\n== main.1\nstarted\n")
 }
 
 // A CronJob owns its Jobs and these their pods: all go when it goes.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/escrow-backup/escrow/internal/e2e/esserver"
 	"github.com/escrow-backup/escrow/internal/e2e/servers"
@@ -37,7 +38,7 @@ func fetch(ctx context.Context, names []string) error {
 		if err := p.Install(ctx); err != nil {
 			return err
 		}
-		fmt.Printf("%s %s is ready\n", p.Name, p.Version)
+		fmt.Println(strings.TrimSpace(p.Name+" "+p.Version), "is ready")
 	}
 	return nil
 }
