@@ -25,7 +25,7 @@
 // A shard is read only when what its primary had done is on all its copies, and in one primary term from before the refresh until the
 // point in time is open: a copy that has just got a new primary does not show, for a moment, what was acknowledged long ago.
 //
-// This rests on an argument about what a cluster does. [Options.VerifyEvery] puts it to the test from time to time.
+// This rests on an argument about what a cluster does. [Options.VerifyEvery] puts it to the test in every 30th increment, unless told otherwise.
 // A disk that is put back to an earlier image, as of a virtual machine, is no part of it: it has the same uuids, and goes on counting.
 // It is found by a lower term or checkpoint, by a document below the parent's checkpoint of a later term, by the last document
 // there, which is another one, and by counts and sums. What none of that shows is taken for the same: that needs every document written

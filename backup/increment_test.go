@@ -399,3 +399,15 @@ func TestLargeDocumentDies(t *testing.T) {
 	requireSame(t, es, repo, res, "i")
 	require.Equal(t, live(t, es, "i"), load(t, mustFS(t, repo, res.Snapshot)))
 }
+
+// Without a word every 30th increment verifies; a negative number is never.
+func TestVerifyEveryDefault(t *testing.T) {
+	_, es := one(t)
+	for every, verified := range map[int]int{0: 30, -1: 0} {
+		repo := repositorytest.New(t)
+		for n := range 32 {
+			res := runSmall(t, es, repo, func(o *Options) { o.VerifyEvery = every })
+			require.Equal(t, n > 0 && n == verified, res.Verified, "increment %d of %d", n, every)
+		}
+	}
+}

@@ -64,7 +64,8 @@ type Options struct {
 	// Increment is how Run builds on an earlier snapshot; default IncrementLog.
 	Increment Increment
 	// VerifyEvery n makes every n-th increment of Run read everything, and compare what it takes over with what it read: a difference is a
-	// *DifferenceError. 1 verifies each one. Default: none is.
+	// *DifferenceError. 1 verifies each one, a negative number none. Default 30. Such a run takes the cluster as long as a full backup, and
+	// adds no more to the repository than any other increment.
 	VerifyEvery int
 
 	Full bool     // Run: reuse nothing of an earlier snapshot
@@ -76,6 +77,15 @@ type Options struct {
 
 	sleep func(ctx context.Context, d time.Duration) error // tests only: between attempts
 	small int64                                            // tests only: in place of smallSegment, for the last segment
+}
+
+// verifies says whether the n-th increment since everything was last read is one that reads everything.
+func (o *Options) verifies(n int) bool {
+	every := o.VerifyEvery
+	if every == 0 {
+		every = 30
+	}
+	return every > 0 && n >= every
 }
 
 func (o *Options) read() elastic.ReadOptions {

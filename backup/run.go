@@ -32,7 +32,7 @@ func Run(ctx context.Context, es elastictransport.Interface, repo *repository.Re
 	res := &Result{Manifest: j.manifest}
 	if j.parent != nil {
 		j.manifest.Increments = j.parent.manifest.Increments + 1
-		if j.verifying = j.o.VerifyEvery > 0 && j.manifest.Increments >= j.o.VerifyEvery; j.verifying {
+		if j.verifying = j.o.verifies(j.manifest.Increments); j.verifying {
 			j.manifest.Increments = 0
 		}
 		h.Parent = &j.parent.snapshot.ID

@@ -97,7 +97,7 @@ With --quiet and without --json it prints the snapshot's id alone.`,
 	f.StringVar(&o.Host, "host", "", "`HOST` of the snapshot (default: this one's name)")
 	f.BoolVar(&o.Full, "full", false, "read everything again, reuse nothing")
 	f.StringVar((*string)(&o.Increment), "increment", string(backup.IncrementLog), "`HOW` to go on where documents were updated or deleted: log, or segments to read what lies around them again")
-	f.IntVar(&o.VerifyEvery, "verify-every", 0, "compare what is reused with the cluster in every so many-th increment, a `NUMBER` (default 0: never)")
+	f.IntVar(&o.VerifyEvery, "verify-every", 0, "compare what is reused with the cluster in every so many-th increment, which reads everything, a `NUMBER`; -1: never (default 30)")
 	f.BoolVar(&o.AllowOmissions, "allow-omissions", false, "name what cannot be backed up whole, and go on")
 	f.StringVar(&o.Interim, "interim", "", "`DIR` to dump into before anything is uploaded; it holds documents unencrypted until then")
 	f.Int64Var(&o.DocsPerSecond, "docs-per-second", 0, "read no more than this `NUMBER` of documents a second, on average")
