@@ -29,7 +29,19 @@
 // different routings that meet in one shard would become one.
 //
 // Until then the index carries an alias that begins with [UnfinishedPrefix]. When loading fails, the index is deleted
-// again, but only if it is the one that this run created. After a crash the alias tells that the index is not whole.
+// again, but only if it is the one that this run created. After a crash the alias tells that the index is not whole, and the next restore
+// fails and names it, unless it replaces the index.
+//
+// # Going on after an interruption
+//
+// [Options.Resume] goes on with a restore that was interrupted. Indices that carry the alias are deleted and made anew, as are the copies that
+// [Replace] loads (index-escrow-xxxxxxxxxx). An index without it is kept if it is what the restore would make: every setting and the mapping as in
+// the backup (what else a template adds does not count), the same aliases, and the same documents, which are read for that and
+// compared by their digest; blocks that are still missing are put. Any other index is none of the interrupted restore's, and the conflict
+// modes hold. So is one that has been written to since, one without documents that the server refused, and one whose documents
+// this server shows otherwise than they were sent, such as vectors in version 9. Indices of a data stream that were loaded are kept
+// likewise, and the data stream is put together from where that stopped. Sections are written again where they are not equal, and
+// enrich policies executed again.
 //
 // # Aliases and renaming
 //

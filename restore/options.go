@@ -40,6 +40,10 @@ type Options struct {
 	Rename   []Rename // of indices and data streams: the first that matches is applied
 	Conflict Conflict // default Fail
 
+	// Resume goes on with a restore that was interrupted, as by a crash, with the same backup and otherwise the same options: see the package
+	// comment. No other restore may run in the cluster meanwhile. Not with DocumentsOnly.
+	Resume bool
+
 	ExcludeAliases []string // names or patterns of aliases that are not restored
 	RenameAliases  []Rename // of aliases, as Rename; index.lifecycle.rollover_alias follows
 
@@ -100,7 +104,8 @@ type Progress struct {
 type Result struct {
 	Indices     int   // restored, those skipped not included
 	Skipped     int   // indices
-	Streams     int   // data streams restored; their indices are counted in Indices
+	Kept        int   // indices that the interrupted restore had loaded; not counted in Indices
+	Streams     int   // data streams restored; their indices are counted in Indices or Kept
 	Objects     int   // of sections, written
 	ObjectsLeft int   // of sections, not written: see PlannedObject.Action
 	Documents   int64 // acknowledged by the server

@@ -35,6 +35,8 @@ func (o *Options) check() error {
 	switch {
 	case o.DocumentsOnly && o.MetadataOnly:
 		return errors.New("documents only and metadata only: choose one")
+	case o.DocumentsOnly && o.Resume:
+		return errors.New("documents only: an index that exists does not tell what is in it already; merge instead of resuming")
 	case o.DocumentsOnly && o.Conflict == Replace:
 		return errors.New("documents only: an index cannot be replaced without its metadata; use merge")
 	case o.DocumentsOnly && len(o.Sections) > 0 && !slices.Equal(o.Sections, []string{"none"}):

@@ -32,19 +32,25 @@ type Plan struct {
 
 	version  string          // of the cluster, where it is asked for
 	known    map[string]bool // settings that were asked about
+	stale    []*made         // what an interrupted restore left, to be taken away first
 	rejected int64           // documents so far, of those that may be
 }
 
 // PlannedIndex is one index of a Plan.
 type PlannedIndex struct {
-	From, To string   // name in the backup, and in the cluster
-	Action   string   // "create", "skip", "replace", "merge"; "load" into an index that is there and empty
-	Docs     int64    // in the backup
-	Removed  []string // settings that are not restored, and why
+	From, To string // name in the backup, and in the cluster
+	// Action is "create", "skip", "replace", "merge"; "load" into an index that is there and empty; "complete" what an interrupted
+	// restore has loaded.
+	Action  string
+	Docs    int64    // in the backup
+	Removed []string // settings that are not restored, and why
 
 	index   *layout.Index
 	make    *creation
-	oldUUID string // of the index that is replaced
+	oldUUID string    // of the index that is replaced
+	unlike  string    // with Resume, how the index that is there differs from what is restored
+	there   *metadata // of an index to be completed; nil: nothing was put back yet
+	kept    *made     // of a data stream: loaded by the interrupted restore
 }
 
 // NewPlan reads a backup's manifest and metadata, looks at the cluster, and decides what to do; it writes nothing. With
@@ -82,6 +88,10 @@ func (p *Plan) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	left, err := p.leftBehind(ctx)
+	if err != nil {
+		return err
+	}
 	var exist []string
 	for _, ch := range chosen {
 		x := PlannedIndex{From: ch.index.Name, To: ch.to, Docs: ch.index.Docs, index: ch.index, Action: "create"}
@@ -94,6 +104,14 @@ func (p *Plan) plan(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("index %s: %w", x.To, err)
 		}
+		if err := p.takeCopies(left, x.To); err != nil {
+			return err
+		}
+		if p.o.Resume && there != nil {
+			if there, err = p.resume(ctx, &x, there); err != nil {
+				return fmt.Errorf("index %s: %w", x.To, err)
+			}
+		}
 		switch {
 		case p.o.DocumentsOnly:
 			full, err := p.documentsOnly(ctx, &x, there)
@@ -105,18 +123,15 @@ func (p *Plan) plan(ctx context.Context) error {
 				continue
 			}
 		case there != nil:
-			if p.o.Conflict == Fail {
-				if there.unfinished() {
-					x.To += " (left unfinished by a restore that was interrupted)"
-				}
-				exist = append(exist, x.To)
+			if p.o.Conflict == Fail || p.o.Conflict == Skip && there.unfinished() {
+				exist = append(exist, x.exists(there))
 				continue
 			}
 			if err := p.conflict(&x, there); err != nil {
 				return fmt.Errorf("index %s: %w", x.To, err)
 			}
 		}
-		if x.Action == "create" || x.Action == "replace" {
+		if x.Action == "create" || x.Action == "replace" || x.Action == "complete" {
 			x.Removed = append(x.make.removed, x.Removed...)
 		}
 		p.Indices = append(p.Indices, x)
@@ -125,7 +140,7 @@ func (p *Plan) plan(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	more, err := p.planStreams(ctx, streams)
+	more, err := p.planStreams(ctx, streams, left)
 	if err != nil {
 		return err
 	}
@@ -143,6 +158,17 @@ func (p *Plan) plan(ctx context.Context) error {
 		return nil
 	}
 	return p.checkAliases(ctx)
+}
+
+// exists names an index whose name is taken.
+func (x *PlannedIndex) exists(there *metadata) string {
+	switch {
+	case there.unfinished():
+		return x.To + " (left unfinished by a restore that was interrupted; Resume goes on with it)"
+	case x.unlike != "":
+		return x.To + " (not one that an interrupted restore left: " + x.unlike + ")"
+	}
+	return x.To
 }
 
 // documentsOnly decides about an index that documents alone are loaded into; full says that it must be empty, and is not.
@@ -193,7 +219,7 @@ func (p *Plan) conflict(x *PlannedIndex, there *metadata) error {
 // writable finds what would stand in the way of documents on their way into an index.
 func (p *Plan) writable(there *metadata) error {
 	if there.unfinished() {
-		return errors.New("it was left unfinished by a restore that was interrupted; replace it instead")
+		return errors.New("it was left unfinished by a restore that was interrupted; Resume goes on with it, or replace it")
 	}
 	if b := there.blocked("read_only", "write", "read_only_allow_delete"); b != "" {
 		return fmt.Errorf("it cannot be written to: %s is set", b)
@@ -239,7 +265,7 @@ func (p *Plan) checkAliases(ctx context.Context) error {
 	seen := map[string]map[string]*metadata{}
 	writers := map[string]string{}
 	for _, x := range p.Indices {
-		if x.Action == "skip" || x.Action == "merge" {
+		if x.Action == "skip" || x.Action == "merge" || x.Action == "complete" {
 			continue
 		}
 		for alias, def := range x.make.aliases {
@@ -284,6 +310,9 @@ func writes(alias json.RawMessage) bool {
 // random returns text that makes names unique.
 func random() string { return strings.ToLower(rand.Text()[:10]) }
 
+// loads reports whether documents are sent.
+func (x *PlannedIndex) loads() bool { return x.Action != "skip" && x.Action != "complete" }
+
 // String lists what the plan does, an index a line.
 func (p *Plan) String() string {
 	var b strings.Builder
@@ -297,13 +326,16 @@ func (p *Plan) String() string {
 		fmt.Fprintf(&b, " of %d indices\n", len(s.Indices))
 		indices = append(slices.Clip(indices), s.Indices...)
 	}
+	for _, ix := range p.stale {
+		fmt.Fprintf(&b, "%-8s %s, which an interrupted restore left\n", "delete", ix.name)
+	}
 	for _, x := range indices {
 		fmt.Fprintf(&b, "%-8s %s", x.Action, x.To)
 		if x.From != x.To {
 			fmt.Fprintf(&b, " (from %s)", x.From)
 		}
 		fmt.Fprintf(&b, ": %d documents", x.Docs)
-		if x.Action != "skip" {
+		if x.loads() {
 			docs += x.Docs
 		}
 		if len(x.Removed) > 0 {

@@ -14,7 +14,7 @@ import (
 // replace loads beside the index that is there and swaps the two once the new one is whole. Until the swap a failure leaves the
 // old index as it was. After it the loaded index is kept until a clone of it has taken the name.
 func (p *Plan) replace(ctx context.Context, x *PlannedIndex, r *Result, t *tracker) error {
-	temp, err := p.build(ctx, x, x.To+"-escrow-"+random(), r, t)
+	temp, err := p.build(ctx, x, x.To+copyInfix+random(), r, t)
 	if err == nil {
 		err = p.putSettings(ctx, temp.name, map[string]json.RawMessage{"index.blocks.write": json.RawMessage("true")})
 	}

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -22,20 +23,22 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	start := time.Now()
 	r := &Result{}
 	var docs int64
-	for _, x := range p.Indices {
-		if x.Action != "skip" {
-			docs += x.Docs
-		}
-	}
-	indices := len(p.Indices)
+	all := p.Indices
 	for _, s := range p.DataStreams {
-		if indices += len(s.Indices); s.Action != "skip" {
-			docs += s.Docs
+		all = append(slices.Clip(all), s.Indices...)
+	}
+	indices := len(all)
+	for _, x := range all {
+		if x.loads() {
+			docs += x.Docs
 		}
 	}
 	t := newTracker(p.o.Progress, indices, docs)
 	defer t.done()
 	defer func() { r.Duration = time.Since(start) }()
+	if err := p.removeStale(ctx); err != nil {
+		return r, err
+	}
 	if err := p.writeObjects(ctx, false, r); err != nil {
 		return r, err
 	}
@@ -47,7 +50,7 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 			if err := p.restore(ctx, x, r, t); err != nil {
 				return r, fmt.Errorf("restore: index %s: %w", x.To, err)
 			}
-			r.Indices++
+			r.add(x)
 		}
 		t.update(func(q *Progress) { q.Index, q.IndicesDone = x.To, q.IndicesDone+1 })
 	}
@@ -62,13 +65,25 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 			return r, fmt.Errorf("restore: data stream %s: %w", s.To, err)
 		}
 		r.Streams++
-		r.Indices += len(s.Indices)
+		for i := range s.Indices {
+			r.add(&s.Indices[i])
+		}
 	}
 	return r, p.writeObjects(ctx, true, r)
 }
 
+func (r *Result) add(x *PlannedIndex) {
+	if x.Action == "complete" {
+		r.Kept++
+	} else {
+		r.Indices++
+	}
+}
+
 func (p *Plan) restore(ctx context.Context, x *PlannedIndex, r *Result, t *tracker) error {
 	switch x.Action {
+	case "complete":
+		return p.complete(ctx, x)
 	case "merge":
 		if _, err := p.load(ctx, x, x.To, "", false, r, t); err != nil {
 			return err

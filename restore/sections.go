@@ -208,7 +208,7 @@ func (p *Plan) writeObjects(ctx context.Context, late bool, r *Result) error {
 		}
 		if !x.writes() {
 			r.ObjectsLeft++
-			if waited[x.Section] && (x.Action == "equal" || x.Action == "skip") {
+			if x.Action == "equal" && p.o.Resume || waited[x.Section] && (x.Action == "equal" || x.Action == "skip") {
 				if err := p.c.Follow(ctx, x.section, x.Name); err != nil {
 					return fmt.Errorf("restore: section %s: %s: %w", x.Section, x.Name, err)
 				}

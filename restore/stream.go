@@ -16,17 +16,19 @@ import (
 // PlannedStream is one data stream of a Plan.
 type PlannedStream struct {
 	From, To string
-	Action   string         // "create", "skip", "replace"
+	Action   string         // "create", "skip", "replace"; "resume" with one that an interrupted restore made
 	Docs     int64          // in the backup, of all its indices
 	Indices  []PlannedIndex // backing indices, oldest first; then those of the failure store
 
-	failure   int // how many of Indices are of the failure store
+	failure   int                 // how many of Indices are of the failure store
+	there     *elastic.DataStream // that an interrupted restore left; nil: it made none
+	filler    string              // that it left in it
 	stream    *layout.Stream
 	described elastic.DataStream
 }
 
 // planStreams decides about the data streams, and returns those that exist.
-func (p *Plan) planStreams(ctx context.Context, chosen []streamChoice) (exist []string, err error) {
+func (p *Plan) planStreams(ctx context.Context, chosen []streamChoice, left *leftovers) (exist []string, err error) {
 	if len(chosen) == 0 {
 		return nil, nil
 	}
@@ -50,13 +52,36 @@ func (p *Plan) planStreams(ctx context.Context, chosen []streamChoice) (exist []
 		if err != nil {
 			return nil, fmt.Errorf("data stream %s: %w", s.To, err)
 		}
+		for _, c := range ch.members {
+			if err := p.takeCopies(left, c.to); err != nil {
+				return nil, fmt.Errorf("data stream %s: %w", s.To, err)
+			}
+		}
+		unlike := ""
+		if p.o.Resume {
+			if unlike, err = p.resumeStream(ctx, &s, &ch, there, left); err != nil {
+				return nil, fmt.Errorf("data stream %s: %w", s.To, err)
+			}
+			if unlike == "" {
+				if err := makesStream(templates, s.To); err != nil {
+					return nil, err
+				}
+				p.DataStreams = append(p.DataStreams, s)
+				continue
+			}
+			s.Action, s.Indices, s.Docs = "create", nil, 0
+			unlike = " (not one that an interrupted restore left: " + unlike + ")"
+		} else if len(left.fillers[s.To]) > 0 {
+			return nil, fmt.Errorf("data stream %s: index %s was left by a restore that was interrupted; Resume goes on with it: %w", s.To,
+				left.fillers[s.To][0].name, fs.ErrExist)
+		}
 		if there != nil {
 			if p.o.MetadataOnly && p.o.Conflict == Replace {
 				return nil, fmt.Errorf("data stream %s: replacing it by its metadata alone would lose its documents", s.To)
 			}
 			switch p.o.Conflict {
 			case Fail:
-				exist = append(exist, "data stream "+s.To)
+				exist = append(exist, "data stream "+s.To+unlike)
 			case Merge:
 				return nil, fmt.Errorf("data stream %s exists, and cannot be merged with: it takes new documents only. "+
 					"Restore it under another name, skip or replace it: %w", s.To, fs.ErrExist)
@@ -65,15 +90,15 @@ func (p *Plan) planStreams(ctx context.Context, chosen []streamChoice) (exist []
 				continue
 			}
 		} else if found, err := resolve(ctx, p.c, s.To); err != nil || len(found) > 0 {
-			return nil, fmt.Errorf("data stream %s: %w", s.To, errors.Join(err, fmt.Errorf("an index or alias has its name: %w", fs.ErrExist)))
+			return nil, fmt.Errorf("data stream %s: %w", s.To, errors.Join(err, fmt.Errorf("an index or alias has its name%s: %w", p.interrupted(found, &ch, unlike), fs.ErrExist)))
 		}
 		for _, c := range ch.members {
 			x, taken, err := p.member(ctx, c, &s)
 			if err != nil {
 				return nil, fmt.Errorf("data stream %s: index %s: %w", s.To, c.to, err)
 			}
-			if taken {
-				exist = append(exist, c.to)
+			if taken != "" {
+				exist = append(exist, taken)
 			}
 			s.Docs += x.Docs
 			s.Indices = append(s.Indices, *x)
@@ -89,29 +114,51 @@ func (p *Plan) planStreams(ctx context.Context, chosen []streamChoice) (exist []
 }
 
 // member plans an index of a data stream; taken says that its name is not free, and must be.
-func (p *Plan) member(ctx context.Context, c choice, s *PlannedStream) (x *PlannedIndex, taken bool, err error) {
-	x = &PlannedIndex{From: c.index.Name, To: c.to, Docs: c.index.Docs, index: c.index, Action: s.Action}
+func (p *Plan) member(ctx context.Context, c choice, s *PlannedStream) (x *PlannedIndex, taken string, err error) {
+	if x, err = p.newMember(ctx, c); err != nil {
+		return nil, "", err
+	}
+	x.Action = s.Action
+	if s.Action == "skip" {
+		return x, "", nil
+	}
+	there, err := lookup(ctx, p.c, x.To)
+	if err != nil || there == nil {
+		return x, "", err
+	}
+	if there.stream != "" && there.stream != s.To {
+		return nil, "", fmt.Errorf("it belongs to data stream %s: %w", there.stream, fs.ErrExist)
+	}
+	if p.o.Conflict == Skip || p.o.Conflict == Merge {
+		return nil, "", fmt.Errorf("there is an index %s, and no data stream that it belongs to: %w", x.exists(there), fs.ErrExist)
+	}
+	if p.o.Conflict == Fail {
+		taken = x.exists(there)
+	}
+	return x, taken, nil
+}
+
+// newMember is an index of a data stream that is to be made.
+func (p *Plan) newMember(ctx context.Context, c choice) (*PlannedIndex, error) {
+	x := &PlannedIndex{From: c.index.Name, To: c.to, Docs: c.index.Docs, index: c.index, Action: "create"}
 	meta, err := p.metadata(ctx, x)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	x.make = newCreation(meta)
 	x.make.setAside("index.lifecycle.name")
 	x.Removed = append(x.make.removed, x.Removed...)
-	if s.Action == "skip" {
-		return x, false, nil
+	return x, nil
+}
+
+// interrupted says more of an alias that has the name of a data stream, where it is what an interrupted restore leaves.
+func (p *Plan) interrupted(found map[string]*metadata, ch *streamChoice, unlike string) string {
+	for _, c := range ch.members {
+		if found[c.to] != nil && !p.o.Resume {
+			return ", as an interrupted restore leaves it, which Resume goes on with"
+		}
 	}
-	there, err := lookup(ctx, p.c, x.To)
-	if err != nil || there == nil {
-		return x, false, err
-	}
-	if there.stream != "" && there.stream != s.To {
-		return nil, false, fmt.Errorf("it belongs to data stream %s: %w", there.stream, fs.ErrExist)
-	}
-	if p.o.Conflict == Skip || p.o.Conflict == Merge {
-		return nil, false, fmt.Errorf("there is an index of this name, and no data stream that it belongs to: %w", fs.ErrExist)
-	}
-	return x, p.o.Conflict == Fail, nil
+	return unlike
 }
 
 // readStream reads what a backup keeps of a data stream.
@@ -192,9 +239,14 @@ func (p *Plan) restoreStream(ctx context.Context, s *PlannedStream, r *Result, t
 	}
 	for i := range s.Indices {
 		x := &s.Indices[i]
+		if x.kept != nil {
+			built = append(built, x.kept)
+			t.update(func(q *Progress) { q.Index, q.IndicesDone = x.To, q.IndicesDone+1 })
+			continue
+		}
 		name := x.To
 		if s.Action == "replace" {
-			name += "-escrow-" + random()
+			name += copyInfix + random()
 		}
 		ix, err := p.build(ctx, x, name, r, t)
 		if ix != nil {
@@ -202,6 +254,8 @@ func (p *Plan) restoreStream(ctx context.Context, s *PlannedStream, r *Result, t
 		}
 		if err == nil && s.Action == "replace" {
 			err = p.putSettings(ctx, name, map[string]json.RawMessage{"index.blocks.write": json.RawMessage("true")})
+		} else if err == nil {
+			err = p.markWhole(ctx, ix)
 		}
 		if err != nil {
 			return fail(fmt.Errorf("index %s: %w", x.To, err))
@@ -264,12 +318,19 @@ func (p *Plan) swapStream(ctx context.Context, s *PlannedStream, temps []*made) 
 // assemble makes a data stream of indices that are whole: the one that is written to becomes a data stream of its own, and the
 // others are put before it. The generation cannot be set; every index that is put in or taken out raises it by one.
 func (p *Plan) assemble(ctx context.Context, s *PlannedStream, indices []*made) error {
-	backing := s.Indices[:len(s.Indices)-s.failure]
-	filler := ""
+	backing, filler := s.backing(), s.filler
 	need := s.described.Generation - int64(len(s.Indices)) // one for the data stream, and one for every index but the first
-	if need > 0 {
-		filler = "escrow-filler-" + random()
-		body := `{"settings":{"index.number_of_shards":1,"index.number_of_replicas":0,"index.hidden":true},"mappings":{"properties":{"@timestamp":{"type":"date"}}}}`
+	if s.there != nil {
+		missing := len(s.Indices) - len(s.there.Indices) - len(s.there.Failure)
+		need = s.described.Generation - s.there.Generation - int64(missing)
+		if filler == "" && need == 1 {
+			need = 0 // one goes in and out
+		}
+	}
+	if need > 0 && filler == "" {
+		filler = fillerPrefix + random()
+		body := fmt.Sprintf(`{"settings":{"index.number_of_shards":1,"index.number_of_replicas":0,"index.hidden":true},`+
+			`"mappings":{"_meta":{%q:%s},"properties":{"@timestamp":{"type":"date"}}}}`, fillerFor, layout.AppendString(nil, s.To))
 		if _, err := p.c.Do(ctx, elastic.Request{Method: "PUT", Path: "/" + filler, Body: []byte(body)}); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("create: %w", err)
 		}
@@ -289,7 +350,7 @@ func (p *Plan) assemble(ctx context.Context, s *PlannedStream, indices []*made) 
 	for i := range s.Indices {
 		x := &s.Indices[i]
 		for _, settings := range []map[string]json.RawMessage{x.make.aside, x.make.blocks} {
-			if err := p.putSettings(ctx, x.To, settings); err != nil {
+			if err := p.putMissing(ctx, x, settings); err != nil {
 				return fmt.Errorf("index %s: put settings back: %w", x.To, err)
 			}
 		}
@@ -302,20 +363,29 @@ func (p *Plan) arrange(ctx context.Context, s *PlannedStream, backing []PlannedI
 	var actions []any
 	for i := range s.Indices {
 		x := &s.Indices[i]
-		if err := p.putSettings(ctx, x.To, x.make.later); err != nil {
+		if err := p.putMissing(ctx, x, x.make.later); err != nil {
 			return fmt.Errorf("index %s: put settings back: %w", x.To, err)
 		}
-		actions = append(actions, map[string]any{"remove": map[string]any{"index": x.To, "alias": indices[i].mark, "must_exist": false}})
+		if indices[i].mark != "" {
+			actions = append(actions, map[string]any{"remove": map[string]any{"index": x.To, "alias": indices[i].mark, "must_exist": false}})
+		}
 	}
 	write := backing[len(backing)-1].To
-	actions = append(actions, map[string]any{"add": map[string]any{"index": write, "alias": s.To, "is_write_index": true}})
-	if filler != "" && odd {
-		actions = append(actions, map[string]any{"add": map[string]any{"index": filler, "alias": s.To}})
+	if s.there == nil {
+		actions = append(actions, map[string]any{"add": map[string]any{"index": write, "alias": s.To, "is_write_index": true}})
+		if filler != "" && odd {
+			actions = append(actions, map[string]any{"add": map[string]any{"index": filler, "alias": s.To}})
+		}
 	}
-	if err := p.putAliases(ctx, actions); err != nil {
-		return fmt.Errorf("put the alias that becomes the data stream: %w", err)
+	if len(actions) > 0 {
+		if err := p.putAliases(ctx, actions); err != nil {
+			return fmt.Errorf("put the alias that becomes the data stream: %w", err)
+		}
 	}
-	merr := p.acknowledged(ctx, elastic.Request{Method: "POST", Path: "/_data_stream/_migrate/" + elastic.PathEscape(s.To), Once: true})
+	var merr error
+	if s.there == nil {
+		merr = p.acknowledged(ctx, elastic.Request{Method: "POST", Path: "/_data_stream/_migrate/" + elastic.PathEscape(s.To), Once: true})
+	}
 	for tries := 0; ; tries++ {
 		d, err := p.c.DataStream(ctx, s.To)
 		if err == nil && d == nil {
@@ -341,6 +411,9 @@ func (p *Plan) arrange(ctx context.Context, s *PlannedStream, backing []PlannedI
 		}
 	}
 }
+
+// backing are the indices that are not of the failure store.
+func (s *PlannedStream) backing() []PlannedIndex { return s.Indices[:len(s.Indices)-s.failure] }
 
 // maxSteps bounds one request.
 const maxSteps = 100
@@ -424,6 +497,12 @@ func (p *Plan) dress(ctx context.Context, s *PlannedStream) error {
 	}
 	for alias, def := range want {
 		add := map[string]any{"index": s.To, "alias": alias}
+		if diff, err := unlike("alias", def, have[alias], true); err != nil || diff == "" && have[alias] != nil {
+			if err != nil {
+				return fmt.Errorf("alias %s: %w", alias, err)
+			}
+			continue
+		}
 		for k, v := range def {
 			add[k] = v
 		}

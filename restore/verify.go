@@ -114,8 +114,8 @@ func (v *verifier) index(ctx context.Context, ch choice) (*IndexDiff, error) {
 	if err := v.c.Refresh(ctx, ch.to); err != nil {
 		return nil, err
 	}
-	var want, got layout.Digest
-	var wantDocs, gotDocs int64
+	var want layout.Digest
+	var wantDocs int64
 	for i := range ch.index.Shards {
 		want.AddDigest(ch.index.Shards[i].Digest)
 		wantDocs += ch.index.Shards[i].Docs
@@ -123,17 +123,9 @@ func (v *verifier) index(ctx context.Context, ch choice) (*IndexDiff, error) {
 	if v.o.keeper() != nil { // what is kept has no digest
 		return x, v.byID(ctx, ch, x, wantDocs)
 	}
-	var lines []byte
-	for d, err := range v.live(ctx, ch.to) {
-		if err == nil {
-			lines, err = d.AppendDigested(lines[:0])
-		}
-		if err != nil {
-			return nil, err
-		}
-		got.Add(lines)
-		gotDocs++
-		v.t.docs(ch.to, 1, int64(len(d.Source)))
+	got, gotDocs, err := v.digest(ctx, ch.to)
+	if err != nil {
+		return nil, err
 	}
 	v.diff.Documents += gotDocs
 	if got.Equal(want) && gotDocs == wantDocs {

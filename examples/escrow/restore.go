@@ -53,6 +53,7 @@ type restoreSummary struct {
 	DryRun          bool              `json:"dry_run"`
 	Indices         int               `json:"indices"`
 	Skipped         int               `json:"skipped"`
+	Kept            int               `json:"kept"`
 	DataStreams     int               `json:"data_streams"`
 	Objects         int               `json:"objects"`
 	ObjectsLeft     int               `json:"objects_left"`
@@ -109,6 +110,10 @@ What to do with an index that exists: --conflict fail (before anything is writte
 beside it, then swap), merge (load into it; documents of the same id are overwritten). A data stream cannot be merged
 with. Objects of sections (see backup) that are equal are left; of others the same holds, and merge replaces them. What
 the cluster or a product keeps itself is only made where it is missing. To restore sections alone: --exclude '*'.
+
+--resume goes on where a restore was killed: what it left half made is made anew, what is whole is compared with the snapshot and kept. An
+index that does not hold what the snapshot does is treated as --conflict says.
+
 The exit code is 3 if the snapshot itself lacks something, which is named in it and in the output, or if --max-rejects let
 documents go.
 
@@ -118,7 +123,7 @@ snapshot's does not know are left out and named.
 
 JSON: with --dry-run one {"message_type":"planned","data_stream":...,"from":...,"to":...,"action":...,"documents":n,"removed":[...]} an
 index and one {"message_type":"planned_object","section":...,"name":...,"action":...,"note":...} an object; for every refused document {"message_type":"rejection","index":...,"id":...,"routing":...,"status":n,
-"type":...,"reason":...}; last line {"message_type":"summary","snapshot_id":...,"dry_run":b,"indices":n,"skipped":n,
+"type":...,"reason":...}; last line {"message_type":"summary","snapshot_id":...,"dry_run":b,"indices":n,"skipped":n,"kept":n,
 "data_streams":n,"objects":n,"objects_left":n,"documents":n,"bytes":n,"left_out":n,"rejected":n,"retried":n,"duration_seconds":x,"omitted":[{"what":...,"why":...}]}.
 With --quiet and without --json it prints nothing but what was refused or omitted.`,
 		Args: cobra.NoArgs,
@@ -149,6 +154,7 @@ With --quiet and without --json it prints nothing but what was refused or omitte
 	es.flags(f)
 	s.flags(f)
 	f.StringVar(&conflict, "conflict", "fail", "`WHAT` to do with an index that exists: fail, skip, replace or merge")
+	f.BoolVar(&s.o.Resume, "resume", false, "go on with a restore that was interrupted, with the same snapshot and options; none other may run meanwhile")
 	f.BoolVar(&dryRun, "dry-run", false, "print what would be done, and change nothing")
 	f.Int64Var(&s.o.MaxRejects, "max-rejects", 0, "documents that the cluster may refuse, a `NUMBER`; -1: any; the exit code is 3 then")
 	f.StringVar(&rejectedFile, "rejected-file", "", "new `FILE` for the documents that the cluster refuses, with their sources and the reasons, one JSON object a line")
@@ -229,8 +235,12 @@ func (a *app) planned(plan *restore.Plan, sum *restoreSummary) {
 	}
 	for _, ix := range indices {
 		a.out.object(planned{"planned", of[ix.To], ix.From, ix.To, ix.Action, ix.Docs, list(ix.Removed)})
-		if ix.Action == "skip" {
+		switch ix.Action {
+		case "skip":
 			sum.Skipped++
+			continue
+		case "complete":
+			sum.Kept++
 			continue
 		}
 		sum.Indices++
@@ -243,7 +253,7 @@ func (a *app) planned(plan *restore.Plan, sum *restoreSummary) {
 func (a *app) restored(res *restore.Result, sum *restoreSummary) {
 	sum.Indices, sum.Skipped, sum.Documents, sum.Bytes = res.Indices, res.Skipped, res.Documents, res.Bytes
 	sum.DataStreams, sum.Objects, sum.ObjectsLeft = res.Streams, res.Objects, res.ObjectsLeft
-	sum.LeftOut = res.LeftOut
+	sum.LeftOut, sum.Kept = res.LeftOut, res.Kept
 	sum.Rejected, sum.Retried, sum.DurationSeconds = res.Rejected, res.Retried, res.Duration.Seconds()
 	a.out.object(sum)
 	if a.quiet {
@@ -260,6 +270,9 @@ func (a *app) restored(res *restore.Result, sum *restoreSummary) {
 	}
 	if res.Rejected > 0 {
 		a.out.textf("%s refused, which --max-rejects allows\n", count(res.Rejected, "document was", "documents were"))
+	}
+	if res.Kept > 0 {
+		a.out.textf("kept %s that an interrupted restore had loaded\n", count(int64(res.Kept), "index", "indices"))
 	}
 	if res.Skipped > 0 {
 		a.out.textf("skipped %s that exist already\n", count(int64(res.Skipped), "index", "indices"))
