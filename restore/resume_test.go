@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -77,8 +78,8 @@ func once(ctx context.Context, src fs.FS, es elastictransport.Interface, o Optio
 	return p.Run(ctx)
 }
 
-// interruptEverywhere restores, is killed at every request in turn, once before it arrives and once after, is killed again while it
-// resumes, and must at last have made what an uninterrupted restore makes.
+// interruptEverywhere restores, is killed at every request in turn, once before it arrives and once after, in every third case is killed
+// again while it resumes, and must at last have made what an uninterrupted restore makes.
 func interruptEverywhere(t *testing.T, src fs.FS, o Options, setup func(t *testing.T, es elastictransport.Interface)) {
 	t.Helper()
 	fresh := func() elastictransport.Interface {
@@ -107,9 +108,11 @@ func interruptEverywhere(t *testing.T, src fs.FS, o Options, setup func(t *testi
 			es := fresh()
 			_, err := once(t.Context(), src, killed(es, n, arrives), o)
 			require.Error(t, err, at)
-			if _, err := once(t.Context(), src, killed(es, n*5%counting.n, n%2 == 0), resume); err == nil {
-				require.JSONEq(t, want, state(t, es), at)
-				continue
+			if n%3 == 0 {
+				if _, err := once(t.Context(), src, killed(es, n*5%counting.n, n%2 == 0), resume); err == nil {
+					require.JSONEq(t, want, state(t, es), at)
+					continue
+				}
 			}
 			r, err := once(t.Context(), src, es, resume)
 			require.NoError(t, err, at)
@@ -164,7 +167,8 @@ func TestResumeDataStreamsAtEveryCall(t *testing.T) {
 	})
 	t.Run("replace", func(t *testing.T) {
 		interruptEverywhere(t, src, Options{Conflict: Replace, Indices: []string{"logs-a"}}, func(t *testing.T, to elastictransport.Interface) {
-			restored(t, src, to, Options{Indices: []string{"logs-a"}, Sections: []string{"default"}})
+			must(t, to, "PUT", "/_index_template/logs", `{"index_patterns":["logs*"],"data_stream":{},"priority":5}`)
+			must(t, to, "PUT", "/logs-a/_create/old?refresh=true", `{"@timestamp":"2025-01-01T00:00:00Z"}`)
 			must(t, to, "POST", "/logs-a/_rollover", "")
 			must(t, to, "PUT", "/logs-a/_create/new?refresh=true", `{"@timestamp":"2025-01-01T00:00:00Z"}`)
 		})
@@ -214,9 +218,10 @@ func TestLeftoversAreNamed(t *testing.T) {
 			{"/_data_stream/_modify", "Resume goes on with it"},
 		} {
 			es := estest.NewHandler(nil).Transport()
-			dead := false
+			var dead atomic.Bool
 			via := &between{es: es, fn: func(_ int, r *http.Request, _ []byte, do func() (*http.Response, error)) (*http.Response, error) {
-				if dead = dead || strings.HasPrefix(r.URL.Path, when.path); dead {
+				if dead.Load() || strings.HasPrefix(r.URL.Path, when.path) {
+					dead.Store(true)
 					return nil, syscall.ECONNRESET
 				}
 				return do()

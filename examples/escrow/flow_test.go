@@ -104,7 +104,7 @@ func TestBackUpLoseRestoreVerify(t *testing.T) {
 	drop(t, es, "logs", "orders")
 	done := s.objects(exitDone, "restore", "--es", server.URL, "--snapshot", sum["snapshot_id"].(string)[:10])
 	sum = done[len(done)-1]
-	require.ElementsMatch(t, []string{"message_type", "snapshot_id", "dry_run", "indices", "skipped", "documents", "bytes", "left_out", "rejected",
+	require.ElementsMatch(t, []string{"message_type", "snapshot_id", "dry_run", "indices", "skipped", "kept", "documents", "bytes", "left_out", "rejected",
 		"retried", "duration_seconds", "omitted", "data_streams", "objects", "objects_left"}, keys(sum))
 	require.EqualValues(t, 350, sum["documents"])
 	require.EqualValues(t, 2, sum["indices"])
