@@ -2,8 +2,11 @@ package backup
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,16 +65,45 @@ func TestFrozenIndex(t *testing.T) {
 	require.Equal(t, "index i", m.Omitted[0].What)
 }
 
-// Shards that fail for good, the first or the last, in searches for documents or for counts, though the server answers 200.
+// Shards that fail for good, the first or the last, in searches for documents or for counts, though the server answers 200: from the
+// nth search of that shard on.
 func TestShardThatFails(t *testing.T) {
 	for _, shard := range []int{0, 1} {
-		for _, after := range []int{1, 4, 8} {
+		for _, nth := range []int{1, 2, 3} {
 			h, es := cluster(t)
 			index(t, es, "a", 1000, 2000, "v")
-			fault := h.Inject().Path("/_search").Nth(after).FailShards(shard).Forced()
+			var mu sync.Mutex
+			var pits []string
+			searches := 0
+			var fault *estest.Fault
+			w := &wire{next: es, at: -1, stays: true, do: func(next elastictransport.Interface, r *http.Request) (*http.Response, error) {
+				if strings.HasSuffix(r.URL.Path, "/a/_pit") && strings.Contains(r.URL.Query().Get("preference"), fmt.Sprintf("_shards:%d", shard)) {
+					return edited(func(b []byte) []byte {
+						var opened struct{ ID string }
+						require.NoError(t, json.Unmarshal(b, &opened))
+						mu.Lock()
+						defer mu.Unlock()
+						pits = append(pits, opened.ID)
+						return b
+					}, nil)(next, r)
+				}
+				if r.URL.Path == "/_search" {
+					body, err := io.ReadAll(r.Body)
+					require.NoError(t, err)
+					r.Body = io.NopCloser(bytes.NewReader(body))
+					mu.Lock()
+					if slices.ContainsFunc(pits, func(id string) bool { return bytes.Contains(body, []byte(id)) }) {
+						if searches++; searches == nth {
+							fault = h.Inject().Path("/_search").FailShards(shard).Forced()
+						}
+					}
+					mu.Unlock()
+				}
+				return next.Perform(r)
+			}}
 			repo := repositorytest.New(t)
-			_, err := Run(t.Context(), es, repo, &Options{Retries: 1, sleep: impatient})
-			require.ErrorContains(t, err, "failed", "shard %d after %d searches", shard, after)
+			_, err := Run(t.Context(), w, repo, &Options{Retries: 1, sleep: impatient})
+			require.ErrorContains(t, err, "failed", "shard %d from search %d on", shard, nth)
 			require.Positive(t, fault.Count())
 			requireNoSnapshot(t, repo)
 			require.Zero(t, h.OpenContexts())
