@@ -20,6 +20,10 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("how to reach the API: %w", err)
 	}
+	if config.QPS == 0 {
+		// Or else five requests a second: how many are too many is for the API's own priorities and fairness to say.
+		config.QPS = -1
+	}
 	return config, nil
 }
 
