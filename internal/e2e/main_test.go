@@ -90,11 +90,14 @@ func versions() []esserver.Version {
 	})
 }
 
-// onEach runs a test on every version's shared server.
+// onEach runs a test on every version's shared server, on all at once.
 func onEach(t *testing.T, test func(t *testing.T, e *es)) {
 	t.Helper()
 	for _, v := range versions() {
-		t.Run(string(v), func(t *testing.T) { test(t, server(t, v)) })
+		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
+			test(t, server(t, v))
+		})
 	}
 }
 
