@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/zeebo/xxh3"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/escrow-backup/escrow/internal/elastic"
 	"github.com/escrow-backup/escrow/layout"
@@ -22,6 +23,7 @@ type batch struct {
 	body  []byte
 	items []item
 	ids   map[uint64]struct{} // hashes of index and id
+	large int64               // of sender.large, that it holds
 }
 
 type item struct {
@@ -32,8 +34,12 @@ type item struct {
 	unsure             bool // an attempt ended so that the server may have written the document
 }
 
-func (b *batch) reset() {
-	b.body, b.items = b.body[:0], b.items[:0]
+// reset empties the batch. It keeps its memory, unless that is much more than a body is meant to have.
+func (b *batch) reset(size int) {
+	b.body, b.items, b.large = b.body[:0], b.items[:0], 0
+	if cap(b.body) > 2*size {
+		b.body = nil
+	}
 	clear(b.ids)
 }
 
@@ -119,6 +125,7 @@ type sender struct {
 	// the index is deleted again would otherwise make an index anew, with whatever is in it.
 	alias string
 	rej   *rejections
+	large *semaphore.Weighted // see largeRoom
 
 	documents, bytes, retried, rejected atomic.Int64
 	// overwrote is set when a document of a fresh index existed after an attempt that ended unclear: the count of the index

@@ -98,7 +98,7 @@ func BenchmarkEncode(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		if i%5000 == 0 {
-			batch.reset()
+			batch.reset(5 << 20)
 		}
 		if err := batch.add(&d, uint64(i), d.Index); err != nil {
 			b.Fatal(err)

@@ -10,13 +10,14 @@ import (
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/escrow-backup/escrow/internal/elastic"
 )
 
 // Load bulk-loads documents into the indices that they name. Documents of an id that exists are overwritten, and those with
 // Deleted set remove it; what is done to one id is done in order. It needs memory for about twice Concurrency times
-// BulkBytes, and uses no default pipeline; a final pipeline of an index applies.
+// BulkBytes, and for a few documents that are larger than that, and uses no default pipeline; a final pipeline of an index applies.
 //
 // A document that is Versioned is sent with its version: where the index holds a higher one of the id, the server refuses the
 // document (version_conflict_engine_exception).
@@ -46,7 +47,8 @@ func Load(ctx context.Context, es elastictransport.Interface, docs iter.Seq2[Doc
 }
 
 func newSender(es elastictransport.Interface, o *Options, fresh bool) *sender {
-	return &sender{once: elastic.New(es, o.elastic(-1)), o: o, fresh: fresh, rej: &rejections{fn: o.Rejected}}
+	return &sender{once: elastic.New(es, o.elastic(-1)), o: o, fresh: fresh, rej: &rejections{fn: o.Rejected},
+		large: semaphore.NewWeighted(largeRoom)}
 }
 
 func (s *sender) addTo(r *Result) {
@@ -55,6 +57,9 @@ func (s *sender) addTo(r *Result) {
 	r.Rejected += s.rejected.Load()
 	r.Retried += s.retried.Load()
 }
+
+// largeRoom is how many bytes of documents larger than BulkBytes wait or are sent at a time, or one such document.
+const largeRoom = 48 << 20
 
 // lane is one bulk request at a time. All documents of one id take the same lane.
 type lane struct {
@@ -78,7 +83,8 @@ func (s *sender) load(ctx context.Context, sources []iter.Seq2[Document, error])
 				if err := s.send(ctx, b); err != nil {
 					return err
 				}
-				b.reset()
+				s.large.Release(b.large)
+				b.reset(s.o.BulkBytes)
 				l.free <- b // never blocks: a lane has two batches, and room for both
 			}
 			return nil
@@ -148,7 +154,19 @@ func (s *sender) put(ctx context.Context, lanes []*lane, d *Document) error {
 	if s.alias != "" {
 		to = s.alias
 	}
-	return l.fill.add(d, h, to)
+	if len(d.Source) <= s.o.BulkBytes {
+		return l.fill.add(d, h, to)
+	}
+	// Its lane's worker gives the room back, and waits for nothing that is held here.
+	n := min(int64(len(d.Source)), largeRoom)
+	if err := s.large.Acquire(ctx, n); err != nil {
+		return context.Cause(ctx)
+	}
+	l.fill.large = n
+	if err := l.fill.add(d, h, to); err != nil {
+		return err
+	}
+	return s.flush(ctx, l)
 }
 
 var errStopped = errors.New("loading has stopped")

@@ -54,8 +54,7 @@ func (l *shardLog) documents(ctx context.Context, src fs.FS, from string, sh *la
 				}
 			}
 			if err == nil && !dead {
-				lines, err = d.AppendDigested(lines[:0])
-				sum.Add(lines)
+				lines, err = addDigest(&sum, &d, lines)
 				docs++
 				if use, err = want.of(d, err); use {
 					chosen++

@@ -215,10 +215,11 @@ func (p *Plan) load(ctx context.Context, x *PlannedIndex, name, mark string, fre
 	var sources []iter.Seq2[Document, error]
 	var docs int64
 	var kept atomic.Int64
+	src := newLargeReads(ctx, p.src)
 	for i := range x.index.Shards {
 		sh := &x.index.Shards[i]
 		docs += sh.Docs
-		sources = append(sources, shardDocuments(ctx, p.src, x.From, sh, name, p.o.keeper(), &kept))
+		sources = append(sources, shardDocuments(ctx, src, x.From, sh, name, p.o.keeper(), &kept))
 	}
 	if docs != x.Docs {
 		return nil, fmt.Errorf("manifest: %w: %d documents, its shards hold %d", ErrDamaged, x.Docs, docs)

@@ -81,9 +81,10 @@ func wide(t *testing.T, e *es, index string, n int) {
 	e.do(t, "POST", "/"+index+"/_refresh", "")
 }
 
-// TestMemoryOfLargeDocuments backs up documents of up to 50 MB by the command line, from a server in this process.
+// TestMemoryOfLargeDocuments backs up and restores documents of 50 MB by the command line, from and to servers in this process.
 func TestMemoryOfLargeDocuments(t *testing.T) {
 	server := estest.New(t, nil)
+	(&es{url: server.URL}).do(t, "PUT", "/large", `{"settings":{"number_of_shards":2}}`)
 	for n := range 5 { // more than are read at once
 		require.NoError(t, server.Index("large", estest.Doc{ID: fmt.Sprint(n), Source: largeDocument(n)}))
 	}
@@ -92,9 +93,14 @@ func TestMemoryOfLargeDocuments(t *testing.T) {
 	c.init(t)
 	r, peak := c.measured(t, "backup", "--es", server.URL, "--quiet")
 	require.Zero(t, r.code, r.stderr)
-	t.Logf("backup: %d MiB", peak>>20)
+	target := estest.New(t, nil)
+	r, restore := c.measured(t, "restore", "--es", target.URL, "--quiet")
+	require.Zero(t, r.code, r.stderr)
+	t.Logf("backup: %d MiB, restore: %d MiB", peak>>20, restore>>20)
 	require.Less(t, peak, int64(256<<20))
+	require.Less(t, restore, int64(256<<20))
 	c.identical(t, &es{url: server.URL})
+	c.identical(t, &es{url: target.URL})
 }
 
 // largeDocument is a source of 50 MB.

@@ -1,0 +1,99 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLongLinesAreReadOneAtATime(t *testing.T) {
+	long := append(bytes.Repeat([]byte("x"), largeLine+2<<20), "\nshort\n"...)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	src := newLargeReads(ctx, fstest.MapFS{"a": {Data: long}, "b": {Data: long}})
+	a, err := src.Open("a")
+	require.NoError(t, err)
+	b, err := src.Open("b")
+	require.NoError(t, err)
+	buf := make([]byte, 1<<20)
+	for range largeLine>>20 + 2 { // into the end of its long line
+		_, err = io.ReadFull(a, buf)
+		require.NoError(t, err)
+	}
+	done := make(chan error)
+	go func() {
+		n, err := io.Copy(io.Discard, struct{ io.Reader }{b})
+		if err == nil && n != int64(len(long)) {
+			err = fmt.Errorf("%d bytes", n)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Fatal("two long lines were read at a time", err)
+	default:
+	}
+	rest, err := io.ReadAll(a) // what follows the line says that it was used
+	require.NoError(t, err)
+	require.Equal(t, "\nshort\n", string(rest))
+	require.NoError(t, <-done)
+	require.NoError(t, a.Close())
+	require.NoError(t, b.Close())
+
+	// Whoever waits ends with the context, and a file that is closed within a long line lets the others go on.
+	for _, closed := range []bool{true, false} {
+		a, err = src.Open("a")
+		require.NoError(t, err)
+		b, err = src.Open("b")
+		require.NoError(t, err)
+		for range largeLine>>20 + 2 {
+			_, err = io.ReadFull(a, buf)
+			require.NoError(t, err)
+		}
+		if closed {
+			require.NoError(t, a.Close())
+			_, err = io.ReadAll(b)
+			require.NoError(t, err)
+		} else {
+			cancel()
+			_, err = io.ReadAll(b)
+			require.ErrorIs(t, err, context.Canceled)
+			require.NoError(t, a.Close())
+		}
+		require.NoError(t, b.Close())
+	}
+}
+
+func TestFewLargeDocumentsAreSentAtATime(t *testing.T) {
+	const size = largeRoom / 2
+	var docs []Document
+	for n := range 6 {
+		docs = append(docs, Document{Index: "t-load", ID: fmt.Sprint(n), Source: append(bytes.Repeat([]byte(" "), size-2), "{}"...)})
+	}
+	docs = append(docs, in("t-load", numbered(10, 20))...)
+	accept := rejectItems(func(string) bool { return false })
+	var now, most atomic.Int64
+	via := &between{fn: func(n int, r *http.Request, body []byte, do func() (*http.Response, error)) (*http.Response, error) {
+		docs := int64(len(body) / size)
+		for sum := now.Add(docs); ; {
+			if m := most.Load(); m >= sum || most.CompareAndSwap(m, sum) {
+				break
+			}
+		}
+		defer now.Add(-docs)
+		time.Sleep(20 * time.Millisecond) // so that requests meet
+		return accept(n, r, body, do)
+	}}
+	r, err := Load(t.Context(), via, seq(docs...), fast(Options{Concurrency: 6, BulkBytes: 1 << 20}))
+	require.NoError(t, err)
+	require.EqualValues(t, len(docs), r.Documents)
+	require.LessOrEqual(t, most.Load(), int64(2))
+}
