@@ -133,7 +133,11 @@ func (i *interim) dump(ctx context.Context, j *job) error {
 	if err := i.wipe(); err != nil {
 		return err
 	}
-	err := j.run(ctx, targetOutput{&DirTarget{root: i.root}})
+	var to Target = &DirTarget{root: i.root}
+	if j.o.disk != nil {
+		to = j.o.disk(to)
+	}
+	err := j.run(ctx, targetOutput{to})
 	if err == nil {
 		return nil
 	}

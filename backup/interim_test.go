@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/layout"
+	"github.com/escrow-backup/escrow/repository"
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/mem"
 	"github.com/escrow-backup/escrow/repository/repositorytest"
@@ -200,4 +201,94 @@ func TestInterimAfterFailures(t *testing.T) {
 	_, err = Run(t.Context(), es, repo, &Options{Interim: file})
 	require.ErrorIs(t, err, syscall.ENOTDIR)
 	require.ErrorContains(t, err, "interim directory")
+}
+
+// smallDisk is a Target with room for so many bytes, in all files together. Like file systems that find room late, it may say so
+// when a file is closed only.
+type smallDisk struct {
+	Target
+	left atomic.Int64
+	late bool
+}
+
+func (d *smallDisk) Create(ctx context.Context, name string) (File, error) {
+	f, err := d.Target.Create(ctx, name)
+	return &smallFile{File: f, d: d}, err
+}
+
+type smallFile struct {
+	File
+	d *smallDisk
+}
+
+func (f *smallFile) Write(p []byte) (int, error) {
+	left := f.d.left.Add(-int64(len(p)))
+	if left >= 0 || f.d.late {
+		return f.File.Write(p)
+	}
+	n, err := f.File.Write(p[:max(0, int64(len(p))+left)])
+	return n, errors.Join(err, &os.PathError{Op: "write", Path: "shard", Err: syscall.ENOSPC})
+}
+
+func (f *smallFile) Close() error {
+	if f.d.left.Load() < 0 {
+		return errors.Join(f.Abort(), &os.PathError{Op: "fsync", Path: "shard", Err: syscall.ENOSPC})
+	}
+	return f.File.Close()
+}
+
+// A disk that is full, wherever that shows: an error that names the directory, nothing left on it, the snapshots of before as they were, and
+// once there is room the backup succeeds.
+func TestInterimDirectoryIsFull(t *testing.T) {
+	for name, late := range map[string]bool{"at a write": false, "at the end of a file": true} {
+		t.Run(name, func(t *testing.T) {
+			h, es := cluster(t)
+			repo := repositorytest.New(t)
+			first, err := Run(t.Context(), es, repo, nil)
+			require.NoError(t, err)
+			before := contents(t, repoFiles(t, repo, first.Snapshot), first.Manifest)
+			index(t, es, "b", 500, 510, "new")
+			dir := t.TempDir()
+			full, o := 0, &Options{Interim: dir}
+			var res *Result
+			for room := int64(0); res == nil; room = room*3/2 + 100 {
+				o.disk = func(to Target) Target {
+					d := &smallDisk{Target: to, late: late}
+					d.left.Store(room)
+					return d
+				}
+				res, err = Run(t.Context(), es, repo, o)
+				if err == nil {
+					break
+				}
+				full++
+				require.ErrorIs(t, err, syscall.ENOSPC)
+				require.ErrorContains(t, err, "interim directory "+dir)
+				require.ErrorContains(t, err, "is full, it must have room for all documents")
+				require.Empty(t, dumpsIn(t, dir))
+				require.Zero(t, h.OpenContexts())
+				for s, err := range repo.Snapshots(t.Context(), repository.Filter{}) {
+					require.NoError(t, err)
+					require.Equal(t, first.Snapshot.ID, s.ID)
+				}
+				require.Equal(t, before, contents(t, repoFiles(t, repo, first.Snapshot), first.Manifest))
+			}
+			require.Greater(t, full, 5)
+			require.False(t, res.Resumed)
+			requireSame(t, es, repo, res, "a", "b", "empty")
+			require.Empty(t, dumpsIn(t, dir))
+
+			// A dump that waits for its upload needs no more room.
+			store := &fullStore{Backend: mem.New(), full: true}
+			other := repositorytest.Init(t, store)
+			_, err = Run(t.Context(), es, other, &Options{Interim: dir})
+			require.ErrorIs(t, err, errStoreFull)
+			store.full = false
+			o.disk = func(to Target) Target { return &smallDisk{Target: to, late: late} }
+			res, err = Run(t.Context(), es, other, o)
+			require.NoError(t, err)
+			require.True(t, res.Resumed)
+			requireSame(t, es, other, res, "a", "b", "empty")
+		})
+	}
 }

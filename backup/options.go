@@ -77,6 +77,7 @@ type Options struct {
 
 	sleep func(ctx context.Context, d time.Duration) error // tests only: between attempts
 	small int64                                            // tests only: in place of smallSegment, for the last segment
+	disk  func(Target) Target                              // tests only: around the interim directory
 }
 
 // verifies says whether the n-th increment since everything was last read is one that reads everything.
