@@ -62,14 +62,14 @@ func (c *Client) openPIT(ctx context.Context, index string, shard int, keepAlive
 	return p, nil
 }
 
-// close frees the point in time on the server, also when ctx has ended. That it cannot be freed is logged: the server does it
-// itself when the keep-alive has passed.
+// close frees the point in time on the server, also when ctx has ended, and for a few seconds in spite of what goes wrong. That it cannot be
+// freed is logged: the server does it itself when the keep-alive has passed.
 func (p *pit) close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	body, err := json.Marshal(map[string]string{"id": p.current()})
 	if err == nil {
-		_, err = p.c.once(ctx, Request{Method: "DELETE", Path: "/_pit", Body: body, Accept: []int{404}})
+		_, err = p.c.Do(ctx, Request{Method: "DELETE", Path: "/_pit", Body: body, Accept: []int{404}})
 	}
 	if err != nil {
 		p.c.log.Warn("close point in time", "index", p.index, "error", err)
