@@ -40,7 +40,7 @@ func state(t *testing.T, es elastictransport.Interface) string {
 	for _, d := range streams.Streams {
 		out["data stream "+d.Name] = described(t, es, d.Name)
 	}
-	for _, sec := range elastic.Sections()[:12] {
+	for _, sec := range elastic.Sections() {
 		if sec.Kibana {
 			continue
 		}
@@ -50,7 +50,11 @@ func state(t *testing.T, es elastictransport.Interface) string {
 			continue
 		}
 		require.NoError(t, err)
-		out["section "+sec.Name] = objects
+		for name, raw := range objects {
+			content, err := sec.Content(raw)
+			require.NoError(t, err)
+			out["section "+sec.Name+"/"+name] = []any{content, sec.Active(raw)}
+		}
 	}
 	b, err := json.MarshalIndent(out, "", " ")
 	require.NoError(t, err)

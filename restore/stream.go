@@ -384,7 +384,8 @@ func (p *Plan) arrange(ctx context.Context, s *PlannedStream, backing []PlannedI
 	}
 	var merr error
 	if s.there == nil {
-		merr = p.acknowledged(ctx, elastic.Request{Method: "POST", Path: "/_data_stream/_migrate/" + elastic.PathEscape(s.To), Once: true})
+		// Where it was done and the answer lost, a second one is refused: what counts is that the data stream is there.
+		merr = p.acknowledged(ctx, elastic.Request{Method: "POST", Path: "/_data_stream/_migrate/" + elastic.PathEscape(s.To)})
 	}
 	for tries := 0; ; tries++ {
 		d, err := p.c.DataStream(ctx, s.To)
@@ -408,6 +409,8 @@ func (p *Plan) arrange(ctx context.Context, s *PlannedStream, backing []PlannedI
 		}
 		if err == nil {
 			tries = -1
+		} else if err := p.c.Sleep(ctx, elastic.Backoff(tries)); err != nil {
+			return err
 		}
 	}
 }

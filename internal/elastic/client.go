@@ -68,7 +68,7 @@ type Request struct {
 	ContentType string // default: application/json, where there is a body
 	Header      map[string]string
 	Accept      []int // statuses that are no errors, besides those below 300
-	Once        bool  // do not retry after a broken connection: the request is not idempotent
+	Once        bool  // retry only what the server surely did not do: the request is not idempotent
 }
 
 // Response is a whole answer.
@@ -144,8 +144,9 @@ func (c *Client) jsonOnce(ctx context.Context, r Request, out any) error {
 // Sleep waits between two attempts.
 func (c *Client) Sleep(ctx context.Context, d time.Duration) error { return c.o.Sleep(ctx, d) }
 
-// attempts calls fn until it returns nil, an error that is not Retryable, or the retries are used up.
-func (c *Client) attempts(ctx context.Context, afterBroken bool, fn func(ctx context.Context) error) error {
+// attempts calls fn until it returns nil, an error that is not Retryable, or the retries are used up. If again is not set, it is called
+// again only where the server refused to work on the request.
+func (c *Client) attempts(ctx context.Context, again bool, fn func(ctx context.Context) error) error {
 	for n := 0; ; n++ {
 		err := fn(ctx)
 		if err == nil {
@@ -154,7 +155,7 @@ func (c *Client) attempts(ctx context.Context, afterBroken bool, fn func(ctx con
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if n >= c.o.Retries || !Retryable(err) || (!afterBroken && Broken(err)) {
+		if n >= c.o.Retries || !Retryable(err) || (!again && !refused(err)) {
 			return err
 		}
 		c.retries.Add(1)

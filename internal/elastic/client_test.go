@@ -63,6 +63,8 @@ func TestAttempts(t *testing.T) {
 		"short answer":         {steps: []step{{status: 200, body: `{"a":`}, ok}, calls: 2},
 		"broken, not repeated": {steps: []step{{err: syscall.ECONNRESET}}, once: true, calls: 1, err: "connection reset"},
 		"overload is repeated": {steps: []step{{status: 429}, ok}, once: true, calls: 2},
+		"perhaps done":         {steps: []step{{status: 503}}, once: true, calls: 1, err: "status 503"},
+		"done, answer lost":    {steps: []step{{status: 200, body: `{"a":`}}, once: true, calls: 1, err: "ends early"},
 		"refused for good":     {steps: []step{{status: 400, body: `{"error":{"type":"parsing_exception","reason":"no"}}`}}, calls: 1, err: "status 400 parsing_exception: no"},
 		"nonsense":             {steps: []step{{status: 200, body: `{"a":x}`}}, calls: 1, err: "decode answer"},
 	} {

@@ -193,6 +193,13 @@ func Retryable(err error) bool {
 	return errors.As(err, &p) || Broken(err)
 }
 
+// refused reports whether the server said that it is too busy for the request. A 502, 503 or 504 may come from a proxy that lost sight
+// of one that is still worked on.
+func refused(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == 429
+}
+
 // redact removes user information from the URL that net/http puts in its errors.
 func redact(err error) error {
 	var u *url.Error

@@ -215,8 +215,12 @@ func (c *Client) PutObject(ctx context.Context, s *Section, name string, raw jso
 			r.Method, r.Path = "PUT", r.Path+"/"+PathEscape(name)
 		}
 	}
-	if _, err := c.Do(ctx, r); err != nil {
+	var out struct{ Acknowledged *bool } // most sections have it, users and the like have not
+	if err := c.JSON(ctx, r, &out); err != nil {
 		return err
+	}
+	if out.Acknowledged != nil && !*out.Acknowledged {
+		return fmt.Errorf("%s %s: not acknowledged in time", r.Method, r.Path)
 	}
 	return c.Follow(ctx, s, name)
 }
