@@ -50,6 +50,12 @@
 // matches, the aliases, pipelines, blocks and allocation filters that it would add are taken away again; mappings and
 // other settings that it adds stay, and [Verify] names them.
 //
+// Transforms (source.index, dest.index and dest.aliases), enrich policies (indices) and watches (the indices of searches, the index of actions)
+// follow: a name of what is restored becomes its new one; a pattern becomes another that matches under their new names just what it
+// matched of what is restored, if there is one; an index that a transform or a watch makes itself and the backup does not hold is named by
+// [Options.Rename]. Names that stay though a rule is about them, such as those made of the date, are in [PlannedObject].Note. Index templates,
+// roles and snapshot policies keep their patterns.
+//
 // # Sections
 //
 // What else a backup holds is restored around the indices, in this order, so that each finds what it needs: cluster_settings,

@@ -136,7 +136,11 @@ func (p *Plan) plan(ctx context.Context) error {
 		}
 		p.Indices = append(p.Indices, x)
 	}
-	objects, err := p.planSections(ctx)
+	refs, err := newReferences(p.src, m, &p.o, chosen, streams)
+	if err != nil {
+		return err
+	}
+	objects, err := p.planSections(ctx, refs)
 	if err != nil {
 		return err
 	}

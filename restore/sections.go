@@ -90,7 +90,7 @@ func (p *Plan) client(s *elastic.Section) *elastic.Client {
 }
 
 // planSections decides about every object, and returns those that exist and are other ones.
-func (p *Plan) planSections(ctx context.Context) (exist []string, err error) {
+func (p *Plan) planSections(ctx context.Context, refs *references) (exist []string, err error) {
 	err = chosenObjects(p.src, p.Manifest, &p.o, func(ch *elastic.Chosen, objects map[string]json.RawMessage) error {
 		there, err := p.client(ch.Section).Objects(ctx, ch.Section)
 		var absent *elastic.AbsentError
@@ -101,7 +101,12 @@ func (p *Plan) planSections(ctx context.Context) (exist []string, err error) {
 			return err
 		}
 		for _, name := range slices.Sorted(maps.Keys(objects)) {
-			x := PlannedObject{Section: ch.Name, Name: name, section: ch.Section, raw: objects[name]}
+			x := PlannedObject{Section: ch.Name, Name: name, section: ch.Section}
+			var left []string
+			if x.raw, left, err = refs.follow(ch.Name, objects[name]); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			x.Note = strings.Join(left, "; ")
 			x.rank, x.late = ch.Rank(x.raw)
 			if err := p.decide(&x, there[name]); err != nil {
 				return fmt.Errorf("%s: %w", name, err)

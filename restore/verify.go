@@ -48,6 +48,10 @@ func (v *verifier) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	refs, err := newReferences(v.src, m, &v.o, chosen, streams)
+	if err != nil {
+		return err
+	}
 	for _, s := range streams {
 		chosen = append(chosen, s.members...)
 	}
@@ -82,7 +86,7 @@ func (v *verifier) verify(ctx context.Context) error {
 			return fmt.Errorf("data stream %s: %w", s.to, err)
 		}
 	}
-	return v.sections(ctx, m)
+	return v.sections(ctx, m, refs)
 }
 
 func (v *verifier) index(ctx context.Context, ch choice) (*IndexDiff, error) {

@@ -94,7 +94,7 @@ func addNames(into map[string]string, name string, names []string) {
 }
 
 // sections compares the objects that a restore would write or has written. Those that the cluster keeps itself may differ.
-func (v *verifier) sections(ctx context.Context, m *layout.Manifest) error {
+func (v *verifier) sections(ctx context.Context, m *layout.Manifest, refs *references) error {
 	kibana := v.o.kibana(v.o.Retries)
 	return chosenObjects(v.src, m, &v.o, func(ch *elastic.Chosen, objects map[string]json.RawMessage) error {
 		c := v.c
@@ -112,7 +112,11 @@ func (v *verifier) sections(ctx context.Context, m *layout.Manifest) error {
 			}
 			x := ObjectDiff{Name: ch.Name + "/" + name, Missing: there[name] == nil}
 			if !x.Missing {
-				if x.Metadata, err = compareObjects(ch.Section, objects[name], there[name]); err != nil {
+				want, _, err := refs.follow(ch.Name, objects[name])
+				if err == nil {
+					x.Metadata, err = compareObjects(ch.Section, want, there[name])
+				}
+				if err != nil {
 					return err
 				}
 			}
