@@ -19,7 +19,7 @@ TESTED := $(filter-out ./internal/e2e ./internal/e2e/flow,$(CHECKED))
 # each runs a command in every module of a list, and stops at the first that fails.
 each = @for m in $(1); do echo "==> $$m: $(2)"; (cd $$m && $(2)) || exit 1; done
 
-.PHONY: check fmt vet tidy generate generated lint vuln test fuzz fuzz-briefly e2e e2e-kubernetes chaos interop-rustic bench bench-repository bench-storage
+.PHONY: check fmt vet tidy generate generated lint vuln test fuzz fuzz-briefly e2e e2e-kubernetes chaos interop-rustic bench bench-repository bench-storage bench-elasticsearch
 
 check: fmt tidy vet generated lint vuln test fuzz-briefly e2e
 
@@ -102,6 +102,11 @@ bench-repository:
 # The same with the repositories on MinIO.
 bench-storage:
 	cd internal/e2e && go run ./cmd/benchrepo -s3
+
+# Backups and restores of DOCS documents, beside a reader, a writer, elasticdump and the server's own snapshot.
+DOCS := 1000000
+bench-elasticsearch:
+	cd internal/e2e && go run ./cmd/benchelastic -docs $(DOCS) -dir $(or $(wildcard /dev/shm),/tmp)
 
 bench:
 	$(call each,$(TESTED),go test -run '^$$' -bench . -benchmem ./...)

@@ -79,6 +79,16 @@ func (n *Node) Running() bool {
 	}
 }
 
+// PID is the id of the node's process, 0 if it was never started.
+func (n *Node) PID() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc == nil {
+		return 0
+	}
+	return n.proc.cmd.Process.Pid
+}
+
 // died returns an error if the node has ended and nobody killed it.
 func (n *Node) died() error {
 	n.mu.Lock()

@@ -14,7 +14,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -23,17 +22,14 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"runtime/pprof"
-	"slices"
 	"strings"
-	"syscall"
-	"time"
 
+	"github.com/escrow-backup/escrow/internal/e2e/measure"
 	"github.com/escrow-backup/escrow/repository"
 )
 
@@ -79,7 +75,8 @@ func profiled(step, dir, profiles string) error {
 // self is escrow's part: one step on the repository at dir.
 func self(ctx context.Context, step, dir string) error {
 	if step == "stages" {
-		return stages(dir)
+		all, err := measure.Stages(dir)
+		return errors.Join(err, json.NewEncoder(os.Stdout).Encode(all))
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(25) // little of the heap is alive: collecting it often is cheap. restic sets 50 for itself
@@ -149,8 +146,6 @@ type peer struct {
 
 var steps = []string{"backup", "unchanged", "dump", "check"}
 
-type sample struct{ cpu, wall, rss float64 }
-
 // bench is one invocation.
 type bench struct {
 	mib, runs int
@@ -159,7 +154,7 @@ type bench struct {
 	exe       string
 	server    string // URL of the MinIO server
 	work      string
-	results   map[string]map[string][]sample // by step and program
+	results   map[string]map[string][]measure.Sample // by step and program
 }
 
 func (b *bench) run(dir string) (err error) {
@@ -178,16 +173,16 @@ func (b *bench) run(dir string) (err error) {
 		defer stop()
 	}
 	data := filepath.Join(b.work, "data")
-	if err := generate(data, int64(b.mib)<<20); err != nil {
+	if err := measure.Lines(data, int64(b.mib)<<20); err != nil {
 		return err
 	}
 	peers, err := b.peers()
 	if err != nil {
 		return err
 	}
-	b.results = map[string]map[string][]sample{}
+	b.results = map[string]map[string][]measure.Sample{}
 	for _, step := range steps {
-		b.results[step] = map[string][]sample{}
+		b.results[step] = map[string][]measure.Sample{}
 	}
 	for n := range b.runs {
 		if err := b.round(n, peers, data); err != nil {
@@ -210,13 +205,13 @@ func (b *bench) round(n int, peers []peer, data string) error {
 		return filepath.Join(b.work, "repo-"+p.name)
 	}
 	for _, p := range peers {
-		if _, err := measure(p.command("init", repo(p)), "", nil); err != nil {
+		if _, err := measure.Run(p.command("init", repo(p)), "", nil); err != nil {
 			return fmt.Errorf("%s init: %w", p.name, err)
 		}
 	}
 	for _, step := range steps {
 		for _, p := range peers {
-			s, err := measure(p.command(step, repo(p)), data, nil)
+			s, err := measure.Run(p.command(step, repo(p)), data, nil)
 			if err != nil {
 				return fmt.Errorf("%s %s: %w", p.name, step, err)
 			}
@@ -237,17 +232,17 @@ func (b *bench) round(n int, peers []peer, data string) error {
 func (b *bench) print(peers []peer) {
 	fmt.Printf("%d MiB of JSON lines, medians of %d runs\n\n", b.mib, b.runs)
 	fmt.Printf("| step | program | CPU s | wall s | RSS MiB | CPU, times escrow's | wall, times escrow's |\n|---|---|---|---|---|---|---|\n")
-	cpu, wall, rss := func(s sample) float64 { return s.cpu }, func(s sample) float64 { return s.wall }, func(s sample) float64 { return s.rss }
+	cpu, wall, rss := func(s measure.Sample) float64 { return s.CPU }, func(s measure.Sample) float64 { return s.Wall }, func(s measure.Sample) float64 { return s.RSS }
 	for _, step := range steps {
 		own := b.results[step]["escrow"]
 		for _, p := range peers {
 			all := b.results[step][p.name]
-			ratios := make([]sample, len(all)) // in each run: they were measured next to each other
+			ratios := make([]measure.Sample, len(all)) // in each run: they were measured next to each other
 			for i, s := range all {
-				ratios[i] = sample{cpu: s.cpu / own[i].cpu, wall: s.wall / own[i].wall}
+				ratios[i] = measure.Sample{CPU: s.CPU / own[i].CPU, Wall: s.Wall / own[i].Wall}
 			}
 			fmt.Printf("| %s | %s | %.2f | %.2f | %.0f | %.2f | %.2f |\n", step, p.name,
-				median(all, cpu), median(all, wall), median(all, rss), median(ratios, cpu), median(ratios, wall))
+				measure.Median(all, cpu), measure.Median(all, wall), measure.Median(all, rss), measure.Median(ratios, cpu), measure.Median(ratios, wall))
 		}
 	}
 }
@@ -255,10 +250,10 @@ func (b *bench) print(peers []peer) {
 // limit prints what the stages of a backup take alone, and how much more the whole takes.
 func (b *bench) limit(data string) error {
 	var out bytes.Buffer
-	if _, err := measure(b.self("stages", data), "", &out); err != nil {
+	if _, err := measure.Run(b.self("stages", data), "", &out); err != nil {
 		return fmt.Errorf("stages: %w", err)
 	}
-	var all []stage
+	var all []measure.Stage
 	if err := json.Unmarshal(out.Bytes(), &all); err != nil {
 		return fmt.Errorf("stages: %w", err)
 	}
@@ -278,7 +273,7 @@ func (b *bench) limit(data string) error {
 		}
 	}
 	total := sum*float64(b.mib)/1024 + once
-	whole := median(b.results["backup"]["escrow"], func(s sample) float64 { return s.cpu })
+	whole := measure.Median(b.results["backup"]["escrow"], func(s measure.Sample) float64 { return s.CPU })
 	fmt.Printf("\nSum of stages: %.2f CPU s per GiB, %.2f for this backup. escrow's whole backup: %.2f CPU s, %.2f times that.\n", sum, total, whole, whole/total)
 	return nil
 }
@@ -328,74 +323,4 @@ func (b *bench) peers() ([]peer, error) {
 		}})
 	}
 	return peers, nil
-}
-
-// measure runs a command with the file as its input. Without out its output goes to the null device.
-func measure(cmd *exec.Cmd, input string, out io.Writer) (sample, error) {
-	if input != "" {
-		f, err := os.Open(input)
-		if err != nil {
-			return sample{}, err
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		cmd.Stdin = f
-	}
-	cmd.Stderr = os.Stderr
-	cmd.Stdout = out
-	start := time.Now()
-	if err := cmd.Run(); err != nil {
-		return sample{}, err
-	}
-	s := sample{wall: time.Since(start).Seconds()}
-	s.cpu = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		s.rss = float64(u.Maxrss) / 1024
-	}
-	return s, nil
-}
-
-func median(all []sample, get func(sample) float64) float64 {
-	v := make([]float64, len(all))
-	for i, s := range all {
-		v[i] = get(s)
-	}
-	slices.Sort(v)
-	return v[len(v)/2]
-}
-
-// generate writes JSON lines as a web server logs them, always the same.
-func generate(path string, size int64) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	w := bufio.NewWriterSize(f, 1<<20)
-	r := rand.New(rand.NewPCG(1, 2))
-	levels := []string{"info", "info", "info", "warn", "error"}
-	words := make([]string, 4000)
-	for i := range words {
-		words[i] = fmt.Sprintf("w%x", r.Uint32N(1<<20))
-	}
-	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for n := int64(0); n < size; {
-		at = at.Add(time.Duration(r.IntN(2000)) * time.Microsecond)
-		k, err := fmt.Fprintf(w, `{"@timestamp":%q,"level":%q,"host":"web-%d","status":%d,"bytes":%d,"path":"/%s/%s","agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36","trace":"%016x","message":"`,
-			at.Format(time.RFC3339Nano), levels[r.IntN(len(levels))], r.IntN(40), 200+r.IntN(5)*100, r.IntN(100000), words[r.IntN(200)], words[r.IntN(4000)], r.Uint64())
-		if err != nil {
-			return err
-		}
-		n += int64(k)
-		for range 40 {
-			k, err := w.WriteString(words[int(float64(len(words))*r.Float64()*r.Float64())] + " ")
-			if err != nil {
-				return err
-			}
-			n += int64(k)
-		}
-		if _, err := w.WriteString("\"}\n"); err != nil {
-			return err
-		}
-		n += 3
-	}
-	return errors.Join(w.Flush(), f.Close())
 }

@@ -1,18 +1,15 @@
-package main
+package measure
 
 import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
-	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/crypto/poly1305" //nolint:staticcheck // the format demands it
@@ -21,8 +18,8 @@ import (
 	"github.com/escrow-backup/escrow/internal/chunker"
 )
 
-// stage is a step of the work on the data, done alone by one thread.
-type stage struct {
+// Stage is a step of the work on the data, done alone by one thread.
+type Stage struct {
 	Name   string
 	Backup bool    // a backup does it
 	PerGiB float64 // CPU seconds per GiB of the file's text
@@ -36,32 +33,35 @@ const stageBytes = 256 << 20
 // polynomial is one that cuts; the speed is the same for all.
 const polynomial = chunker.Pol(0x3DA3358B4DC173)
 
-// stages measures them on the file and prints them as JSON.
-func stages(path string) error {
+// Stages measures each on the beginning of the file. It calls runtime.LockOSThread.
+func Stages(path string) ([]Stage, error) {
 	runtime.LockOSThread()
-	var all []stage
+	var all []Stage
 	var failed error
 	text := int64(0)
 	add := func(name string, backup bool, in func() int64, do func() error) {
-		cpu, err := threadCPU(do)
+		cpu, err := ThreadCPU(do)
 		failed = errors.Join(failed, err)
-		s := stage{Name: name, Backup: backup}
+		s := Stage{Name: name, Backup: backup}
 		if in == nil {
 			s.Once = cpu
 		} else {
-			s.PerGiB, s.Rate = cpu/float64(text)*(1<<30), float64(in())/1e6/cpu
+			s.PerGiB = cpu / float64(text) * (1 << 30)
+			if cpu > 0 { // it may be too little to measure
+				s.Rate = float64(in()) / 1e6 / cpu
+			}
 		}
 		all = append(all, s)
 	}
 	whole := func() int64 { return text }
 
 	add("derive the key (scrypt N=32768 r=8 p=1)", true, nil, func() error {
-		_, err := scrypt.Key([]byte(password), make([]byte, 64), 32768, 8, 1, 64)
+		_, err := scrypt.Key([]byte("benchmark"), make([]byte, 64), 32768, 8, 1, 64)
 		return err
 	})
 	var blobs [][]byte
 	if err := read(path, func(p []byte) error { blobs = append(blobs, bytes.Clone(p)); text += int64(len(p)); return nil }); err != nil {
-		return err
+		return nil, err
 	}
 	blob := make([]byte, 0, chunker.MaxSize)
 	add("read and copy", true, whole, func() error {
@@ -103,7 +103,7 @@ func stages(path string) error {
 	}{{"zstd default", zstd.SpeedDefault}, {"zstd fastest", zstd.SpeedFastest}} {
 		enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(l.level), zstd.WithEncoderCRC(false), zstd.WithWindowSize(512<<10), zstd.WithEncoderConcurrency(1))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		packed, size = make([][]byte, len(blobs)), 0
 		buf := make([]byte, 0, chunker.MaxSize)
@@ -117,12 +117,12 @@ func stages(path string) error {
 			return nil
 		})
 		if err := enc.Close(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer dec.Close()
 	add("zstd decode", false, compressed, func() error {
@@ -136,7 +136,7 @@ func stages(path string) error {
 	})
 	block, err := aes.NewCipher(make([]byte, 32))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	add("AES-256-CTR", true, compressed, func() error {
 		for _, p := range packed {
@@ -173,7 +173,7 @@ func stages(path string) error {
 		}
 		return errors.Join(f.Sync(), f.Close(), os.Remove(f.Name()))
 	})
-	return errors.Join(failed, json.NewEncoder(os.Stdout).Encode(all))
+	return all, failed
 }
 
 // read gives the beginning of the file in the pieces in which a backup reads it.
@@ -197,16 +197,4 @@ func read(path string, do func([]byte) error) error {
 			return err
 		}
 	}
-}
-
-// threadCPU is the CPU time that do takes, in seconds, system calls included.
-func threadCPU(do func() error) (float64, error) {
-	used := func() time.Duration {
-		var u syscall.Rusage
-		_ = syscall.Getrusage(syscall.RUSAGE_THREAD, &u) // fails for wrong arguments only
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-	}
-	before := used()
-	err := do()
-	return (used() - before).Seconds(), err
 }
