@@ -11,16 +11,17 @@ import (
 // largeLine is the length in bytes from which on a line of a documents file is read while no other such line is.
 const largeLine = 8 << 20
 
-// largeReads is a file system out of whose files, which may be read at the same time, one long line is read at a time: each stands in memory
-// twice for a moment.
+// largeReads is a file system out of whose files, which may be read at the same time, one long line is read at a time, and none before
+// the sender has sent the large documents that it was given: each stands in memory twice while it is read.
 type largeReads struct {
 	fs.FS
-	ctx context.Context
-	one *semaphore.Weighted
+	ctx  context.Context
+	one  *semaphore.Weighted
+	sent *semaphore.Weighted // sender.large
 }
 
-func newLargeReads(ctx context.Context, src fs.FS) *largeReads {
-	return &largeReads{FS: src, ctx: ctx, one: semaphore.NewWeighted(1)}
+func newLargeReads(ctx context.Context, src fs.FS, sent *semaphore.Weighted) *largeReads {
+	return &largeReads{FS: src, ctx: ctx, one: semaphore.NewWeighted(1), sent: sent}
 }
 
 func (l *largeReads) Open(name string) (fs.File, error) {
@@ -49,6 +50,10 @@ func (f *largeReadsFile) Read(p []byte) (int, error) {
 			return 0, context.Cause(f.l.ctx)
 		}
 		f.held = true
+		if err := f.l.sent.Acquire(f.l.ctx, largeRoom); err != nil {
+			return 0, context.Cause(f.l.ctx)
+		}
+		f.l.sent.Release(largeRoom)
 	}
 	n, err := f.File.Read(p)
 	if i := bytes.LastIndexByte(p[:n], '\n'); i >= 0 {

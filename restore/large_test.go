@@ -12,13 +12,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/semaphore"
 )
 
 func TestLongLinesAreReadOneAtATime(t *testing.T) {
 	long := append(bytes.Repeat([]byte("x"), largeLine+2<<20), "\nshort\n"...)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	src := newLargeReads(ctx, fstest.MapFS{"a": {Data: long}, "b": {Data: long}})
+	src := newLargeReads(ctx, fstest.MapFS{"a": {Data: long}, "b": {Data: long}}, semaphore.NewWeighted(largeRoom))
 	a, err := src.Open("a")
 	require.NoError(t, err)
 	b, err := src.Open("b")

@@ -215,7 +215,7 @@ func (p *Plan) load(ctx context.Context, x *PlannedIndex, name, mark string, fre
 	var sources []iter.Seq2[Document, error]
 	var docs int64
 	var kept atomic.Int64
-	src := newLargeReads(ctx, p.src)
+	src := newLargeReads(ctx, p.src, s.large)
 	for i := range x.index.Shards {
 		sh := &x.index.Shards[i]
 		docs += sh.Docs

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // maxSegment is the largest number of documents in a planned segment: one page can hold them.
@@ -128,7 +129,8 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 			if err := fn(p.hits); err != nil {
 				return err
 			}
-			body["search_after"] = json.RawMessage(p.hits[len(p.hits)-1].Sort)
+			// A copy: the whole answer, which may be large, would be kept until the next one is there.
+			body["search_after"] = json.RawMessage(slices.Clone(p.hits[len(p.hits)-1].Sort))
 			if err := s.o.Pace.wait(ctx, len(p.hits), bytes); err != nil {
 				return err
 			}
