@@ -357,35 +357,6 @@ func hookJob(job *batchv1.Job, name string) *batchv1.Job {
 	return h
 }
 
-// cleanup removes what a session that is over does not need any more: Jobs that still run, but for hooks, and interim volumes.
-func (o *Operator) cleanup(ctx context.Context, s task.Object) error {
-	var jobs batchv1.JobList
-	if err := o.Client.List(ctx, &jobs, client.InNamespace(s.GetNamespace())); err != nil {
-		return fmt.Errorf("jobs of %v: %w", s, err)
-	}
-	for i := range jobs.Items {
-		j := &jobs.Items[i]
-		if over, _ := ended(j); over || !metav1.IsControlledBy(j, s) || j.Labels[task.LabelComponent] == componentHook {
-			continue
-		}
-		if err := o.remove(ctx, j); err != nil {
-			return fmt.Errorf("job %s/%s: %w", j.Namespace, j.Name, err)
-		}
-	}
-	var claims corev1.PersistentVolumeClaimList
-	if err := o.Client.List(ctx, &claims, client.InNamespace(s.GetNamespace()), client.HasLabels{task.LabelSession}); err != nil {
-		return fmt.Errorf("volumes of %v: %w", s, err)
-	}
-	for i := range claims.Items {
-		if c := &claims.Items[i]; metav1.IsControlledBy(c, s) {
-			if err := o.remove(ctx, c); err != nil {
-				return fmt.Errorf("volume %s/%s: %w", c.Namespace, c.Name, err)
-			}
-		}
-	}
-	return nil
-}
-
 // run does what is next for the members: it looks at those that have begun, and starts those whose turn it is. skip ends those whose turn will never
 // come.
 func (o *Operator) run(ctx context.Context, order task.ExecutionOrder, members []*member, skip func(i int)) error {

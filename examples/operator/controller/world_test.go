@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/escrow-backup/escrow/appbinding"
@@ -106,6 +107,9 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 			w.uids++
 			o.SetUID(types.UID(fmt.Sprintf("uid-%d", w.uids)))
 			o.SetCreationTimestamp(metav1.NewTime(w.now))
+			if _, ok := o.(*corev1.PersistentVolumeClaim); ok {
+				controllerutil.AddFinalizer(o, claimProtection)
+			}
 			return c.Create(ctx, o, opts...)
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
@@ -275,6 +279,9 @@ func (w *world) collect() {
 		require.NotNil(w.t, metav1.GetControllerOf(c), "volume %s is nobody's", c.Name)
 		add(c)
 	}
+	pods := new(corev1.PodList)
+	require.NoError(w.t, w.api.List(w.t.Context(), pods))
+	add(objects(pods.Items)...)
 	for _, c := range w.crons() {
 		require.NotNil(w.t, metav1.GetControllerOf(c), "cron job %s is nobody's", c.Name)
 		add(c)
@@ -303,6 +310,29 @@ func (w *world) collect() {
 			require.NoError(w.t, client.IgnoreNotFound(w.api.Delete(w.t.Context(), o)))
 		}
 	}
+	w.protectClaims()
+}
+
+// claimProtection keeps a claim while a pod names it, also one that has ended.
+const claimProtection = "kubernetes.io/pvc-protection"
+
+func (w *world) protectClaims() {
+	w.t.Helper()
+	pods := new(corev1.PodList)
+	require.NoError(w.t, w.api.List(w.t.Context(), pods))
+	used := map[string]bool{}
+	for _, p := range pods.Items {
+		for _, v := range p.Spec.Volumes {
+			if v.PersistentVolumeClaim != nil {
+				used[v.PersistentVolumeClaim.ClaimName] = true
+			}
+		}
+	}
+	for _, c := range w.claims() {
+		if !c.DeletionTimestamp.IsZero() && !used[c.Name] && controllerutil.RemoveFinalizer(c, claimProtection) {
+			require.NoError(w.t, w.api.Update(w.t.Context(), c))
+		}
+	}
 }
 
 // kubelet runs the pods of Jobs: to their end, at once.
@@ -325,7 +355,9 @@ func (w *world) kubelet() {
 func (w *world) runPod(j *batchv1.Job, o outcome) {
 	w.t.Helper()
 	ctx := w.t.Context()
-	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: j.Namespace, Name: j.Name + "-x", Labels: map[string]string{batchv1.JobNameLabel: j.Name},
+	labels := map[string]string{batchv1.JobNameLabel: j.Name}
+	maps.Copy(labels, j.Spec.Template.Labels)
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: j.Namespace, Name: j.Name + "-x", Labels: labels,
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: j.Name, UID: j.UID, Controller: ptr.To(true)}}},
 		Spec: *j.Spec.Template.Spec.DeepCopy()}
 	require.NoError(w.t, w.api.Create(ctx, p))
