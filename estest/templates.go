@@ -63,6 +63,13 @@ func (h *Handler) templates(r *request, rest []string) (*reply, *esError) {
 			if body["composed_of"] == nil {
 				body["composed_of"] = []any{}
 			}
+			if m, is := tpl["mappings"].(map[string]any); is && len(list(body, "composed_of")) == 0 {
+				if _, e := compile(m); e != nil {
+					e = &esError{status: 400, kind: "illegal_argument_exception", reason: "invalid composite mappings for [" + name + "]", cause: e}
+					return nil, &esError{status: 400, kind: "illegal_argument_exception",
+						reason: "composable template [" + name + "] template after composition is invalid", cause: e}
+				}
+			}
 		}
 		if kind == "_index_template" && name == "_simulate" {
 			return ok("template", body["template"], "overlapping", []any{}), nil

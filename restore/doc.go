@@ -19,7 +19,8 @@
 // provided_name, version.*, resize.*, shrink.source.*, split.source.*, routing.allocation.initial_recovery.*,
 // verified_before_close, verified_read_only, frozen, search.throttled, downsample.*, rollup.source.*, store.snapshot.*,
 // xpack.ccr.* and soft_deletes.enabled where it is false. If the cluster has another version than the backup's, neither are those
-// that it does not know; it is asked, by simulating an index template. [PlannedIndex].Removed names them all. On the backup's own version,
+// that it does not know; it is asked, by simulating an index template. [PlannedIndex].Removed names them all. A mapping that such a cluster does not take is an error that names the
+// index, before anything is written. On the backup's own version,
 // or if it may not be asked, a setting that the server does not know is an error that names it.
 //
 // A restored index counts as complete when every document that was chosen was acknowledged by the server, or refused where

@@ -149,6 +149,9 @@ func (p *Plan) plan(ctx context.Context) error {
 		return err
 	}
 	exist = append(exist, more...)
+	if err := p.refusals(ctx); err != nil {
+		return err
+	}
 	switch {
 	case len(objects) > 0 && len(exist) > 0:
 		return fmt.Errorf("these indices exist already: %s, and of sections, with other contents: %s: %w", strings.Join(exist, ", "),

@@ -2,11 +2,13 @@ package restore
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/escrow-backup/escrow/internal/elastic"
@@ -86,6 +88,77 @@ func (p *Plan) learn(ctx context.Context, m *metadata) error {
 		}
 		return nil
 	}
+}
+
+// relevant are the settings that a mapping can need. Of others some are refused in a template only, such as routing_partition_size.
+var relevant = []string{"analysis.*", "similarity.*", "mapping.*", "mapper.*", "mode", "routing_path", "time_series.*", "logsdb.*"}
+
+// refusals asks a server of another version than the backup's, without writing anything, whether it takes the mappings of the indices that are
+// to be made, with the settings that belong to them. The error names all indices that it could not make, and why. Where it may not
+// be asked, that is found out when the index is made.
+func (p *Plan) refusals(ctx context.Context) error {
+	if p.Manifest.Cluster.Version == "" || p.Manifest.Cluster.Version == p.version {
+		return nil
+	}
+	all := slices.Clone(p.Indices)
+	for _, s := range p.DataStreams {
+		all = append(all, s.Indices...)
+	}
+	answers := map[[sha256.Size]byte]string{} // many indices have the same mapping
+	var refused []string
+	for _, x := range all {
+		if x.Action != "create" && x.Action != "replace" {
+			continue
+		}
+		settings := map[string]json.RawMessage{}
+		for name, v := range x.make.settings {
+			if elastic.Match(relevant, strings.TrimPrefix(name, "index.")) {
+				settings[name] = v
+			}
+		}
+		template := map[string]any{"settings": settings}
+		if len(x.make.mappings) > 0 {
+			template["mappings"] = x.make.mappings
+		}
+		b, err := json.Marshal(template)
+		if err != nil {
+			return fmt.Errorf("index %s: %w", x.To, err)
+		}
+		key := sha256.Sum256(b)
+		why, asked := answers[key]
+		if !asked {
+			if why, err = p.refuses(ctx, b); err != nil {
+				return fmt.Errorf("index %s: %w", x.To, err)
+			}
+			answers[key] = why
+		}
+		if why != "" {
+			refused = append(refused, fmt.Sprintf("index %s: %s", x.To, why))
+		}
+	}
+	if len(refused) > 0 {
+		return fmt.Errorf("version %s does not take what %s did (override it, or exclude the index): %s", p.version, p.Manifest.Cluster.Version,
+			strings.Join(refused, "; "))
+	}
+	return nil
+}
+
+// refuses asks what an index template would amount to, and returns the server's words if it could not make an index of it.
+func (p *Plan) refuses(ctx context.Context, template json.RawMessage) (string, error) {
+	b, err := json.Marshal(map[string]any{"index_patterns": []string{"escrow-mappings-" + random()}, "priority": 1 << 30, "template": template})
+	if err != nil {
+		return "", err
+	}
+	_, err = p.c.Do(ctx, elastic.Request{Method: "POST", Path: "/_index_template/_simulate", Body: b})
+	var answer *elastic.Error
+	if err != nil && (!errors.As(err, &answer) || elastic.Retryable(err)) {
+		return "", fmt.Errorf("ask whether the server takes its mapping: %w", err)
+	}
+	// Nothing else is about the mapping: who may not ask, or a server without the interface, says it with other words.
+	if answer == nil || answer.Innermost == "" || !strings.Contains(answer.Reason, "template after composition is invalid") {
+		return "", nil
+	}
+	return answer.Innermost, nil
 }
 
 // unknown are the settings among m's that the server does not know; they are taken out, with the reason for each.

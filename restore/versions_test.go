@@ -1,9 +1,13 @@
 package restore
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/estest"
 )
 
 func versioned(id string, version int64) Document {
@@ -54,4 +58,44 @@ func TestMappingRefusesOldDocuments(t *testing.T) {
 	_, err = runPlan(t.Context(), b, es, fast(Options{Conflict: Merge}))
 	require.NoError(t, err)
 	require.Len(t, contents(t, es, "t-one"), 2)
+}
+
+// A cluster of another version is asked whether it takes the mappings before anything is written.
+func TestMappingsThatTheVersionRefuses(t *testing.T) {
+	good := `{"mappings":{"properties":{"n":{"type":"long"}}},"settings":{"index":{"number_of_shards":"1","routing_partition_size":"1"}}}`
+	bad := `{"mappings":{"properties":{"n":{"type":"from_the_future"}}},"settings":{"index":{"number_of_shards":"1"}}}`
+	b := newBackup().add(t, "t-good", good, numbered(0, 3)).add(t, "t-bad", bad, numbered(0, 3)).add(t, "t-worse", bad, numbered(0, 3)).add(t, "t-other", good)
+	b.m.Cluster.Version = "99.0.0"
+	b.seal(t)
+	h := estest.NewHandler(nil)
+	es := h.Transport()
+	_, err := NewPlan(t.Context(), b.fs, es, fast(Options{}))
+	require.ErrorContains(t, err, "version 8.19.0 does not take what 99.0.0 did (override it, or exclude the index): index t-bad: ")
+	require.ErrorContains(t, err, "The mapper type [from_the_future] declared on field [n] does not exist.")
+	require.ErrorContains(t, err, "; index t-worse: ")
+	require.NotContains(t, err.Error(), "t-good")
+	require.Empty(t, call(t, es, "GET", "/*?expand_wildcards=all", ""))
+	asked := 0
+	for _, r := range h.Requests("_simulate") {
+		require.Equal(t, "POST", r.Method)
+		asked++
+	}
+	require.Equal(t, 1+2, asked, "the settings, and each mapping once")
+
+	// Overridden or left out, the others are restored; so they are where the server may not be asked.
+	restored(t, b.fs, es, Options{Exclude: []string{"t-bad"}, Overrides: []Override{{Indices: []string{"t-worse"}, Mappings: []byte(`{"properties":{"n":{"type":"long"}}}`)}}})
+	require.Len(t, contents(t, es, "t-worse"), 3)
+	for _, code := range []int{400, 403, 404, 405} {
+		es := estest.NewHandler(nil).Transport()
+		via := &between{es: es, fn: func(_ int, r *http.Request, _ []byte, do func() (*http.Response, error)) (*http.Response, error) {
+			if strings.Contains(r.URL.Path, "_simulate") {
+				return status(code, `{"error":{"type":"x","reason":"no","caused_by":{"type":"y","reason":"no"}}}`), nil
+			}
+			return do()
+		}}
+		restored(t, b.fs, via, Options{Indices: []string{"t-good"}})
+		_, err := once(t.Context(), b.fs, via, Options{Indices: []string{"t-bad"}})
+		require.ErrorContains(t, err, "index t-bad: create: ")
+		require.False(t, exists(t, es, "t-bad"))
+	}
 }

@@ -25,6 +25,7 @@ type Error struct {
 	Type         string   // such as "index_not_found_exception"; empty if the answer was not JSON
 	Reason       string   // the server's words, at most 500 bytes
 	Causes       []string // types of the root causes and of failed shards' reasons
+	Innermost    string   // the words about what caused it first, at most 500 bytes; empty if Reason says it
 }
 
 func (e *Error) Error() string {
@@ -145,6 +146,11 @@ func newError(method, path string, status int, body []byte) *Error {
 		add(&f.Reason)
 	}
 	add(w.CausedBy)
+	for c := w.CausedBy; c != nil; c = c.CausedBy {
+		if c.Reason != "" {
+			e.Innermost = clip(c.Reason)
+		}
+	}
 	// "all shards failed" says nothing: the first shard's reason does.
 	if len(w.FailedShards) > 0 {
 		f := w.FailedShards[0]
