@@ -22,6 +22,14 @@ import (
 // state is everything that a cluster holds, less what no two have in common.
 func state(t *testing.T, es elastictransport.Interface) string {
 	t.Helper()
+	b, err := json.MarshalIndent(parts(t, es), "", " ")
+	require.NoError(t, err)
+	return string(b)
+}
+
+// parts is state, an index, data stream or object each.
+func parts(t *testing.T, es elastictransport.Interface) map[string]any {
+	t.Helper()
 	c := elastic.New(es, nil)
 	var all map[string]*metadata
 	require.NoError(t, c.JSON(t.Context(), elastic.Request{Method: "GET", Path: "/*", Query: map[string][]string{"expand_wildcards": {"all"}}}, &all))
@@ -56,9 +64,7 @@ func state(t *testing.T, es elastictransport.Interface) string {
 			out["section "+sec.Name+"/"+name] = []any{content, sec.Active(raw)}
 		}
 	}
-	b, err := json.MarshalIndent(out, "", " ")
-	require.NoError(t, err)
-	return string(b)
+	return out
 }
 
 // killed lets a client live until its nth request, which still arrives or does not.

@@ -22,6 +22,9 @@ const (
 	openKeepAlive = time.Minute
 )
 
+// closeTimeout is how long the server is waited for when what it holds open is to be closed.
+const closeTimeout = 5 * time.Second
+
 // pit is a point in time on one shard. Its methods may be called concurrently.
 type pit struct {
 	c         *Client
@@ -43,16 +46,26 @@ func (c *Client) openPIT(ctx context.Context, index string, shard int, keepAlive
 			Total, Failed int
 		} `json:"_shards"`
 	}
-	err := c.JSON(ctx, Request{
-		Method: "POST", Path: "/" + PathEscape(index) + "/_pit",
-		// Searches prolong it. One whose answer is lost on the way is gone after this time.
-		Query: url.Values{"keep_alive": {millis(min(keepAlive, openKeepAlive))}, "preference": {"_shards:" + strconv.Itoa(shard)}},
-	}, &out)
+	// Where ctx ends meanwhile, the answer is waited for all the same: what it names has to be closed.
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(closeTimeout, cancel) })()
+	err := c.attempts(ctx, true, func(context.Context) error {
+		return c.jsonOnce(lasting, Request{
+			Method: "POST", Path: "/" + PathEscape(index) + "/_pit",
+			// Searches prolong it. One whose answer is lost on the way is gone after this time.
+			Query: url.Values{"keep_alive": {millis(min(keepAlive, openKeepAlive))}, "preference": {"_shards:" + strconv.Itoa(shard)}},
+		}, &out)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open point in time: %w", err)
 	}
 	if p.id = out.ID; p.id == "" {
 		return nil, errors.New("open point in time: the answer has no id")
+	}
+	if ctx.Err() != nil {
+		p.close(ctx)
+		return nil, context.Cause(ctx)
 	}
 	// Servers from 8.13 on say how many shards the point in time covers.
 	if out.Shards != nil && (out.Shards.Total != 1 || out.Shards.Failed != 0) {
@@ -65,7 +78,7 @@ func (c *Client) openPIT(ctx context.Context, index string, shard int, keepAlive
 // close frees the point in time on the server, also when ctx has ended, and for a few seconds in spite of what goes wrong. That it cannot be
 // freed is logged: the server does it itself when the keep-alive has passed.
 func (p *pit) close(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
 	body, err := json.Marshal(map[string]string{"id": p.current()})
 	if err == nil {
