@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
+	"iter"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -73,10 +75,25 @@ func TestLongLinesAreReadOneAtATime(t *testing.T) {
 	}
 }
 
+func TestLongLinesWaitForWhatIsBeingSent(t *testing.T) {
+	sent := semaphore.NewWeighted(largeRoom)
+	require.True(t, sent.TryAcquire(1))
+	files := fstest.MapFS{"a": {Data: bytes.Repeat([]byte("x"), largeLine+2<<20)}}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	_, err := fs.ReadFile(newLargeReads(ctx, files, sent), "a")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	sent.Release(1)
+	all, err := fs.ReadFile(newLargeReads(t.Context(), files, sent), "a")
+	require.NoError(t, err)
+	require.Len(t, all, largeLine+2<<20)
+	require.True(t, sent.TryAcquire(largeRoom), "the room was kept")
+}
+
 func TestFewLargeDocumentsAreSentAtATime(t *testing.T) {
-	const size = largeRoom / 2
+	const size = 1000
 	var docs []Document
-	for n := range 6 {
+	for n := range 12 {
 		docs = append(docs, Document{Index: "t-load", ID: fmt.Sprint(n), Source: append(bytes.Repeat([]byte(" "), size-2), "{}"...)})
 	}
 	docs = append(docs, in("t-load", numbered(10, 20))...)
@@ -90,11 +107,12 @@ func TestFewLargeDocumentsAreSentAtATime(t *testing.T) {
 			}
 		}
 		defer now.Add(-docs)
-		time.Sleep(20 * time.Millisecond) // so that requests meet
+		time.Sleep(50 * time.Millisecond) // so that requests meet
 		return accept(n, r, body, do)
 	}}
-	r, err := Load(t.Context(), via, seq(docs...), fast(Options{Concurrency: 6, BulkBytes: 1 << 20}))
-	require.NoError(t, err)
-	require.EqualValues(t, len(docs), r.Documents)
-	require.LessOrEqual(t, most.Load(), int64(2))
+	s := newSender(via, fast(Options{Concurrency: 6, BulkBytes: 200}), false)
+	s.large = semaphore.NewWeighted(2 * size)
+	require.NoError(t, s.load(t.Context(), []iter.Seq2[Document, error]{seq(docs...)}))
+	require.EqualValues(t, len(docs), s.documents.Load())
+	require.EqualValues(t, 2, most.Load())
 }

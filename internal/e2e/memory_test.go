@@ -96,9 +96,12 @@ func TestMemoryOfLargeDocuments(t *testing.T) {
 	target := estest.New(t, nil)
 	r, restore := c.measured(t, "restore", "--es", target.URL, "--quiet")
 	require.Zero(t, r.code, r.stderr)
-	t.Logf("backup: %d MiB, restore: %d MiB", peak>>20, restore>>20)
+	r, verify := c.measured(t, "verify", "--es", target.URL, "--quiet")
+	require.Zero(t, r.code, r.stderr)
+	t.Logf("backup: %d MiB, restore: %d, verify: %d", peak>>20, restore>>20, verify>>20)
 	require.Less(t, peak, int64(256<<20))
 	require.Less(t, restore, int64(256<<20))
+	require.Less(t, verify, int64(256<<20))
 	c.identical(t, &es{url: server.URL})
 	c.identical(t, &es{url: target.URL})
 }
