@@ -91,7 +91,7 @@ func (p *Plan) learn(ctx context.Context, m *metadata) error {
 }
 
 // relevant are the settings that a mapping can need. Of others some are refused in a template only, such as routing_partition_size.
-var relevant = []string{"analysis.*", "similarity.*", "mapping.*", "mapper.*", "mode", "routing_path", "time_series.*", "logsdb.*"}
+var relevant = []string{"analysis.*", "similarity.*", "mapping.*", "mapper.*", "mode", "routing_path", "time_series.*", "logsdb.*", "sort.*"}
 
 // refusals asks a server of another version than the backup's, without writing anything, whether it takes the mappings of the indices that are
 // to be made, with the settings that belong to them. The error names all indices that it could not make, and why. Where it may not
