@@ -15,7 +15,10 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/escrow-backup/escrow/appbinding"
 	"github.com/escrow-backup/escrow/internal/e2e/servers"
+	"github.com/escrow-backup/escrow/storage"
+	"github.com/escrow-backup/escrow/task"
 	"github.com/escrow-backup/escrow/task/crds"
 )
 
@@ -25,7 +28,7 @@ const patience = 2 * time.Minute
 // cluster is a Kubernetes cluster with escrow's definitions, and a client that may do everything.
 type cluster struct {
 	*servers.Kubernetes
-	client.Client
+	client.WithWatch
 }
 
 func startCluster(t *testing.T, o *servers.KubernetesOptions) *cluster {
@@ -46,8 +49,10 @@ func startCluster(t *testing.T, o *servers.KubernetesOptions) *cluster {
 	require.NoError(t, err)
 	config.QPS, config.Burst = 100, 200
 	scheme := runtime.NewScheme()
-	require.NoError(t, clientgoscheme.AddToScheme(scheme))
-	c, err := client.New(config, client.Options{Scheme: scheme})
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, task.AddToScheme, storage.AddToScheme, appbinding.AddToScheme} {
+		require.NoError(t, add(scheme))
+	}
+	c, err := client.NewWithWatch(config, client.Options{Scheme: scheme})
 	require.NoError(t, err)
 	return &cluster{k, c}
 }

@@ -3,5 +3,8 @@
 //
 //	cd internal/e2e && go run ./cmd/fetch kube
 //
+// TestCluster shows what that cluster does. TestFlow installs the operator of examples/operator in it by its manifests, with the rights that these give, and has it
+// back up a real Elasticsearch to MinIO, restore it, be killed, and meet what goes wrong.
+//
 // It has no code of its own. It is a module of its own so that the other end-to-end tests do not depend on Kubernetes' client.
 package flow
