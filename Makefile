@@ -5,7 +5,7 @@ SHELL := /bin/bash
 GOLANGCI := v2.15.0
 GOVULNCHECK := v1.9.0
 CONTROLLERGEN := v0.23.0
-RUSTIC := ^0.11
+RUSTIC_VERSION := ^0.11
 
 # How long make fuzz searches with each target; 500x is as many calls.
 FUZZTIME := 60s
@@ -94,7 +94,7 @@ interop-rustic: .cache/rustic/bin/rustic
 		ESCROW_E2E=require ESCROW_RUSTIC=$(CURDIR)/$< go test ./rusticcli
 
 .cache/rustic/bin/rustic:
-	cargo install --locked --no-default-features --root .cache/rustic rustic-rs --version '$(RUSTIC)'
+	cargo install --locked --no-default-features --root .cache/rustic rustic-rs --version '$(RUSTIC_VERSION)'
 
 bench-repository:
 	cd internal/e2e && go run ./cmd/benchrepo -dir $(or $(wildcard /dev/shm),/tmp)
