@@ -93,8 +93,8 @@ func (p *Plan) learn(ctx context.Context, m *metadata) error {
 // relevant are the settings that a mapping can need. Of others some are refused in a template only, such as routing_partition_size.
 var relevant = []string{"analysis.*", "similarity.*", "mapping.*", "mapper.*", "mode", "routing_path", "time_series.*", "logsdb.*", "sort.*"}
 
-// refusals asks a server of another version than the backup's, without writing anything, whether it takes the mappings of the indices that are
-// to be made, with the settings that belong to them. The error names all indices that it could not make, and why. Where it may not
+// refusals asks a server of another version than the backup's, without writing anything, whether it takes the mappings of the indices and
+// templates that are to be made, with the settings that belong to them. The error names all that it could not make, and why. Where it may not
 // be asked, that is found out when the index is made.
 func (p *Plan) refusals(ctx context.Context) error {
 	if p.Manifest.Cluster.Version == "" || p.Manifest.Cluster.Version == p.version {
@@ -136,11 +136,71 @@ func (p *Plan) refusals(ctx context.Context) error {
 			refused = append(refused, fmt.Sprintf("index %s: %s", x.To, why))
 		}
 	}
+	for i := range p.Objects {
+		if x := &p.Objects[i]; x.writes() {
+			why, err := p.refusesTemplate(ctx, x)
+			if err != nil {
+				return fmt.Errorf("section %s: %s: %w", x.Section, x.Name, err)
+			}
+			if why != "" {
+				refused = append(refused, fmt.Sprintf("%s/%s: %s", x.Section, x.Name, why))
+			}
+		}
+	}
 	if len(refused) > 0 {
-		return fmt.Errorf("version %s does not take what %s did (override it, or exclude the index): %s", p.version, p.Manifest.Cluster.Version,
+		return fmt.Errorf("version %s does not take what %s did (override it, or leave it out): %s", p.version, p.Manifest.Cluster.Version,
 			strings.Join(refused, "; "))
 	}
 	return nil
+}
+
+// refusesTemplate asks about a template of a section, if it is one that the server checks by itself, not with others that it is composed of.
+func (p *Plan) refusesTemplate(ctx context.Context, x *PlannedObject) (string, error) {
+	if !strings.HasSuffix(x.Section, "_templates") {
+		return "", nil
+	}
+	var body, template struct {
+		Template   json.RawMessage `json:"template"`
+		ComposedOf []string        `json:"composed_of"`
+		Settings   json.RawMessage `json:"settings"`
+		Mappings   json.RawMessage `json:"mappings"`
+	}
+	err := json.Unmarshal(x.raw, &body)
+	if template = body; err == nil && len(body.Template) > 0 { // a legacy one has the members itself
+		err = json.Unmarshal(body.Template, &template)
+	}
+	m := &metadata{settings: map[string]json.RawMessage{}}
+	if err == nil && len(template.Settings) > 0 {
+		flat := map[string]json.RawMessage{}
+		err = flatten("", template.Settings, flat)
+		for name, v := range flat {
+			m.settings[strings.TrimPrefix(name, "index.")] = v
+		}
+	}
+	if err == nil {
+		err = p.learn(ctx, m)
+	}
+	if err != nil {
+		return "", err
+	}
+	if unknown := p.unknown(m); len(unknown) > 0 {
+		return "setting " + unknown[0], nil
+	}
+	if len(body.ComposedOf) > 0 || len(template.Mappings) == 0 {
+		return "", nil
+	}
+	settings := map[string]json.RawMessage{}
+	for name, v := range m.settings {
+		// Some modes want of an index what a template need not have.
+		if elastic.Match([]string{"analysis.*", "similarity.*", "mapping.*"}, name) {
+			settings["index."+name] = v
+		}
+	}
+	b, err := json.Marshal(map[string]any{"settings": settings, "mappings": template.Mappings})
+	if err != nil {
+		return "", err
+	}
+	return p.refuses(ctx, b)
 }
 
 // refuses asks what an index template would amount to, and returns the server's words if it could not make an index of it.

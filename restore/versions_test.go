@@ -1,13 +1,18 @@
 package restore
 
 import (
+	"encoding/json"
+	"io/fs"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/estest"
+	"github.com/escrow-backup/escrow/layout"
 )
 
 func versioned(id string, version int64) Document {
@@ -70,7 +75,7 @@ func TestMappingsThatTheVersionRefuses(t *testing.T) {
 	h := estest.NewHandler(nil)
 	es := h.Transport()
 	_, err := NewPlan(t.Context(), b.fs, es, fast(Options{}))
-	require.ErrorContains(t, err, "version 8.19.0 does not take what 99.0.0 did (override it, or exclude the index): index t-bad: ")
+	require.ErrorContains(t, err, "version 8.19.0 does not take what 99.0.0 did (override it, or leave it out): index t-bad: ")
 	require.ErrorContains(t, err, "The mapper type [from_the_future] declared on field [n] does not exist.")
 	require.ErrorContains(t, err, "; index t-worse: ")
 	require.NotContains(t, err.Error(), "t-good")
@@ -97,5 +102,59 @@ func TestMappingsThatTheVersionRefuses(t *testing.T) {
 		_, err := once(t.Context(), b.fs, via, Options{Indices: []string{"t-bad"}})
 		require.ErrorContains(t, err, "index t-bad: create: ")
 		require.False(t, exists(t, es, "t-bad"))
+	}
+}
+
+// So it is about templates: one that it does not take would be found when others had been written.
+func TestTemplatesThatTheVersionRefuses(t *testing.T) {
+	from := estest.NewHandler(nil).Transport()
+	good := `{"template":{"settings":{"index.number_of_replicas":0},"mappings":{"properties":{"n":{"type":"long"}}}}}`
+	must(t, from, "PUT", "/_component_template/fine", good)
+	must(t, from, "PUT", "/_index_template/fine", `{"index_patterns":["x-*"],"composed_of":["fine"]}`)
+	must(t, from, "PUT", "/_template/fine", `{"index_patterns":["y-*"],"mappings":{"properties":{"n":{"type":"long"}}}}`)
+	src, m := dump(t, from, nil)
+	m.Cluster.Version = "99.0.0"
+	section := func(name, object string, raw string) fs.FS {
+		b := &backupOf{fs: fstest.MapFS{}, m: *m}
+		require.NoError(t, fs.WalkDir(src, ".", func(file string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			data, err := fs.ReadFile(src, file)
+			b.fs[file] = mapFile(data)
+			return err
+		}))
+		var all map[string]json.RawMessage
+		require.NoError(t, json.Unmarshal(b.fs[layout.SectionPath(name)].Data, &all))
+		all[object] = []byte(raw)
+		data, err := json.Marshal(all)
+		require.NoError(t, err)
+		b.fs[layout.SectionPath(name)] = mapFile(data)
+		for i := range b.m.Sections {
+			if b.m.Sections[i].Name == name {
+				b.m.Sections = slices.Clone(b.m.Sections)
+				b.m.Sections[i].Objects = len(all)
+			}
+		}
+		return b.seal(t).fs
+	}
+	future := `{"settings":{},"mappings":{"properties":{"n":{"type":"from_the_future"}}}}`
+	for _, c := range []struct{ section, object, raw, want string }{
+		{"component_templates", "fine", good, ""},
+		{"component_templates", "new", `{"template":` + future + `}`, "component_templates/new: The mapper type [from_the_future]"},
+		{"component_templates", "new", `{"template":{"settings":{"index":{"no_such_thing":"1"}}}}`, "component_templates/new: setting no_such_thing: version 8.19.0 does not know it"},
+		{"index_templates", "new", `{"index_patterns":["z"],"template":` + future + `}`, "index_templates/new: The mapper type [from_the_future]"},
+		{"legacy_templates", "new", `{"index_patterns":["z"],` + future[1:], "legacy_templates/new: The mapper type [from_the_future]"},
+	} {
+		to := estest.NewHandler(nil)
+		_, err := once(t.Context(), section(c.section, c.object, c.raw), to.Transport(), Options{})
+		if c.want == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, c.want)
+		for _, r := range to.Requests("") {
+			require.True(t, r.Method == "GET" || strings.HasSuffix(r.Path, "_simulate") || strings.HasPrefix(r.Path, "/_watcher/_query"), "%s %s", r.Method, r.Path)
+		}
 	}
 }
