@@ -401,7 +401,7 @@ POST /aw-generated-ids/_bulk?refresh=true
 	{name: "unnumbered", about: "disabled sequence numbers", only: "9.", lacks: "the setting came later", script: `PUT /aw-unnumbered
 {"settings":{"number_of_replicas":0,"number_of_shards":2,"disable_sequence_numbers":true,"seq_no.index_options":"doc_values_only"}}
 
-` + awkwardBulk("aw-unnumbered", 30)},
+` + awkwardBulk("aw-unnumbered", 30) + "\n\nPOST /aw-unnumbered/_forcemerge?max_num_segments=1\n\n" + awkwardBulk("aw-unnumbered", 5)},
 	{name: "time-series", about: "a time series index", script: `PUT /aw-time-series
 {"settings":{"number_of_replicas":0,"codec":"default","mode":"time_series","routing_path":["host"],"time_series.start_time":"2025-01-01T00:00:00Z","time_series.end_time":"2025-01-02T00:00:00Z"},
 "mappings":{"properties":{"@timestamp":{"type":"date"},"host":{"type":"keyword","time_series_dimension":true},"v":{"type":"double","time_series_metric":"gauge"}}}}

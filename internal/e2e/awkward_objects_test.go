@@ -103,6 +103,10 @@ PUT /awo-versions/_doc/3
 
 PUT /awo-versions/_doc/3?refresh=true
 {"n":33}`, own: ownVersions},
+	{name: "unnumbered-increment", about: "disabled sequence numbers, in an increment after documents changed and were merged", result: "whole", only: "9.", lacks: "the setting came later", script: `PUT /awo-unnumbered-increment
+{"settings":{"number_of_replicas":0,"disable_sequence_numbers":true,"seq_no.index_options":"doc_values_only"}}
+
+` + awkwardBulk("awo-unnumbered-increment", 300), own: ownIncrement},
 	{name: "refused-strict", about: "documents with fields that a mapping, strict by now, refuses", result: refusedResult, script: `PUT /awo-refused-strict
 {"settings":{"number_of_replicas":0},
 "mappings":{"dynamic":false,"properties":{"n":{"type":"long"}}}}

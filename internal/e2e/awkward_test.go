@@ -263,6 +263,35 @@ func ownVersions(t *testing.T, e *es, index string) {
 	same(t, docs, after)
 }
 
+// ownIncrement restores an increment, made after documents were replaced and deleted, and the segments merged.
+func ownIncrement(t *testing.T, e *es, index string) {
+	repo := newRepo(t, t.TempDir()+"/repo")
+	o := &backup.Options{Indices: []string{index}, Sections: []string{"none"}, VerifyEvery: 1}
+	first, err := backup.Run(t.Context(), e.transport(t), repo, o)
+	require.NoError(t, err)
+	require.EqualValues(t, 300, first.Documents)
+	l := e.loader(t)
+	for n := range 20 {
+		l.index(index, fmt.Sprint(n*7), "", fmt.Appendf(nil, `{"n":%d,"again":true}`, n))
+		l.delete(index, fmt.Sprint(n*7+1), "")
+		l.index(index, fmt.Sprint("new ", n), "", []byte(`{"new":true}`))
+	}
+	l.flush()
+	e.do(t, "POST", "/"+index+"/_forcemerge?max_num_segments=1", "")
+	docs := contents{}
+	e.read(t, docs, false, index)
+	require.Len(t, docs, 300)
+	second, err := backup.Run(t.Context(), e.transport(t), repo, o)
+	require.NoError(t, err)
+	require.EqualValues(t, 300, second.Documents)
+	t.Logf("read %d documents; not reused: %v", second.DocumentsRead, second.NotReused)
+	e.remove(t, index)
+	e.restored(t, files(t, repo, second.Snapshot), nil)
+	after := contents{}
+	e.read(t, after, false, index)
+	same(t, docs, after)
+}
+
 const refusedResult = "the restore fails and names them; with `MaxRejects` they are written to a file, the others restored"
 
 // ownRefused restores an index with a document "old", which the mapping refuses for a reason of the given type, and "new".
