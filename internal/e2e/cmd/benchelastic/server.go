@@ -68,9 +68,9 @@ func (s *server) create(ctx context.Context, index string) error {
 		settings = `,"codec":"best_compression"`
 		nested = `,"tags":{"type":"nested","properties":{"key":{"type":"keyword"},"value":{"type":"keyword"}}}`
 	}
-	return call(ctx, "PUT", s.url+"/"+index, `{"settings":{"number_of_shards":2,"number_of_replicas":0`+settings+`},"mappings":{"properties":{
-		"@timestamp":{"type":"date"},"level":{"type":"keyword"},"host":{"type":"keyword"},"status":{"type":"integer"},"bytes":{"type":"long"},
-		"path":{"type":"keyword"},"agent":{"type":"keyword"},"trace":{"type":"keyword"},"message":{"type":"text"}`+nested+`}}}`, nil)
+	return call(ctx, "PUT", s.url+"/"+index, `{"settings":{"number_of_shards":2,"number_of_replicas":0`+settings+`},"mappings":{
+		"dynamic_templates":[{"texts":{"match_mapping_type":"string","mapping":{"type":"keyword"}}}],
+		"properties":{"@timestamp":{"type":"date"},"message":{"type":"text"},"client":{"properties":{"ip":{"type":"ip"}}}`+nested+`}}}`, nil)
 }
 
 func (s *server) remove(ctx context.Context, index string) error {
@@ -81,14 +81,6 @@ func (s *server) remove(ctx context.Context, index string) error {
 func id(n int) string {
 	sum := sha256.Sum256(fmt.Append(nil, n))
 	return base64.RawURLEncoding.EncodeToString(sum[:15])
-}
-
-// more is what documents of the hard index have beside the log's fields.
-func (s *server) more(r *rand.Rand) string {
-	if !s.hard {
-		return ""
-	}
-	return fmt.Sprintf(`,"tags":[{"key":"zone","value":"z%d"},{"key":"rack","value":"r%d"}]`, r.IntN(9), r.IntN(500))
 }
 
 // fill makes an index with n documents, and returns the bytes of their _source.
@@ -103,7 +95,7 @@ func (s *server) fill(ctx context.Context, index string, n int) (int64, error) {
 func (s *server) write(ctx context.Context, index string, seed uint64, n int, number func(i int) int) (bytes int64, err error) {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(2)
-	log, r := measure.NewLog(seed, 84), rand.New(rand.NewPCG(seed, 3))
+	log := newLogger(seed, s.hard)
 	var body, line []byte
 	send := func() {
 		b := body
@@ -111,7 +103,7 @@ func (s *server) write(ctx context.Context, index string, seed uint64, n int, nu
 		g.Go(func() error { return bulk(gctx, s.url+"/"+index, b) })
 	}
 	for i := range n {
-		line = log.Append(line[:0], s.more(r))
+		line = log.append(line[:0])
 		bytes += int64(len(line))
 		body = fmt.Appendf(body, `{"index":{"_id":%q}}`+"\n", id(number(i)))
 		if body = append(append(body, line...), '\n'); len(body) > 5<<20 {
