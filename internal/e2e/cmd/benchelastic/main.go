@@ -154,8 +154,8 @@ type task struct {
 	Times   int // default 1
 	Method  string
 	Profile string
-	// Of bulk requests.
-	Size, Concurrency int
+	// Of bulk requests, and how many documents to write with them; 0: all.
+	Size, Concurrency, Docs int
 }
 
 // outcome is what it tells: the mean of all times.

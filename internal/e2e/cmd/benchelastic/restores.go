@@ -16,13 +16,13 @@ func (b *bench) restores(ctx context.Context) error {
 	if _, err := b.another(ctx); err != nil {
 		return err
 	}
-	if _, err := b.write(ctx, 5<<20, 2); err != nil { // the server compiles what it runs often: not while that is measured
+	if _, err := b.write(ctx, 5<<20, 2, b.docs/5); err != nil { // the server compiles what it runs often: not while that is measured
 		return err
 	}
 	bestSize, bestConcurrency, best := 0, 0, cost{}
 	for _, size := range sizes {
 		for _, concurrency := range concurrencies {
-			c, err := b.write(ctx, size, concurrency)
+			c, err := b.write(ctx, size, concurrency, b.docs/5)
 			if err != nil {
 				return err
 			}
@@ -33,7 +33,7 @@ func (b *bench) restores(ctx context.Context) error {
 	}
 	var ours, writer []cost
 	for range loads(b.rounds) {
-		c, err := b.write(ctx, bestSize, bestConcurrency)
+		c, err := b.write(ctx, bestSize, bestConcurrency, b.docs)
 		if err != nil {
 			return err
 		}
@@ -50,12 +50,12 @@ func (b *bench) restores(ctx context.Context) error {
 	return nil
 }
 
-// write writes the documents of the newest snapshot.
-func (b *bench) write(ctx context.Context, size, concurrency int) (cost, error) {
+// write writes the first documents of the newest snapshot.
+func (b *bench) write(ctx context.Context, size, concurrency, docs int) (cost, error) {
 	if err := b.s.create(ctx, written); err != nil {
 		return cost{}, err
 	}
-	o, err := b.do(ctx, task{Do: "bulk", Index: logs, To: written, Repo: b.repo("full"), Size: size, Concurrency: concurrency})
+	o, err := b.do(ctx, task{Do: "bulk", Index: logs, To: written, Repo: b.repo("full"), Size: size, Concurrency: concurrency, Docs: docs})
 	if err != nil {
 		return cost{}, err
 	}
@@ -63,8 +63,8 @@ func (b *bench) write(ctx context.Context, size, concurrency int) (cost, error) 
 	if err != nil {
 		return cost{}, err
 	}
-	if n != b.docs || o.Docs != int64(n) {
-		return cost{}, fmt.Errorf("wrote %d of %d documents, %d are there", o.Docs, b.docs, n)
+	if n != docs || o.Docs != int64(n) {
+		return cost{}, fmt.Errorf("wrote %d of %d documents, %d are there", o.Docs, docs, n)
 	}
 	return o.Cost, b.s.remove(ctx, written)
 }

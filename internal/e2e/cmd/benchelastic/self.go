@@ -223,23 +223,28 @@ func (t *task) bulk(ctx context.Context) (*outcome, error) {
 	var bodies [][]byte
 	var body []byte
 	in := bufio.NewReaderSize(docs, 1<<20)
-	for action := true; ; action = !action {
-		line, err := in.ReadSlice('\n')
-		if err != nil && err != io.EOF {
+	for t.Docs == 0 || out.Docs < int64(t.Docs) {
+		for range 2 { // an action and a source
+			var line []byte
+			if line, err = in.ReadSlice('\n'); err != nil {
+				break
+			}
+			body = append(body, line...)
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
 			return nil, err
 		}
-		body = append(body, line...)
-		if action || err != nil {
-			out.Docs++
-		}
-		if len(body) > 0 && (err == io.EOF || !action && len(body) >= t.Size) {
+		out.Docs++
+		if len(body) >= t.Size {
 			bodies = append(bodies, bytes.Clone(body))
 			body = body[:0]
 		}
-		if err == io.EOF {
-			out.Docs--
-			break
-		}
+	}
+	if len(body) > 0 {
+		bodies = append(bodies, body)
 	}
 	out.Cost, err = t.timed(func() error {
 		g, gctx := errgroup.WithContext(ctx)
