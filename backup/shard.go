@@ -174,7 +174,8 @@ func (j *job) readSegment(ctx context.Context, sh *elastic.Shard, r elastic.Rang
 	e := buffers.Get().(*encoder)
 	defer buffers.Put(e)
 	e.reset(max(r.From, 0))
-	err := sh.Pages(ctx, r, func(hits []elastic.Hit) error {
+	reuse := j.o.Transform == nil // it may keep documents
+	err := sh.Pages(ctx, r, reuse, func(hits []elastic.Hit) error {
 		before := seg.Bytes
 		for i := range hits {
 			d := &hits[i].Document

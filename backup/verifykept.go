@@ -54,7 +54,7 @@ func (j *job) verifyKept(ctx context.Context, sh *elastic.Shard, kept []*storedS
 func (j *job) verifySegment(ctx context.Context, sh *elastic.Shard, k *storedSegment) error {
 	var digest layout.Digest
 	var lines []byte
-	err := sh.Pages(ctx, elastic.Range{From: k.From, To: k.To, Docs: k.Docs, Sum: k.Sum}, func(hits []elastic.Hit) (err error) {
+	err := sh.Pages(ctx, elastic.Range{From: k.From, To: k.To, Docs: k.Docs, Sum: k.Sum}, true, func(hits []elastic.Hit) (err error) {
 		for i := range hits {
 			if lines, err = hits[i].Document.AppendDigested(lines[:0]); err != nil {
 				return err

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,7 @@ type Client struct {
 	requests, retries atomic.Int64
 	// large is held while a document is read that no page of ordinary size has room for: one at a time.
 	large *semaphore.Weighted
+	pages sync.Pool // of *pageMemory
 }
 
 // New returns a Client on es, such as a *elasticsearch.Client of any version.

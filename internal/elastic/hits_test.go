@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/layout"
 )
 
 const head = `{"pit_id":"p1","took":3,"timed_out":false,"_shards":{"total":1,"successful":1,"skipped":0,"failed":0},"hits":{"max_score":null,"hits":[`
@@ -35,7 +38,7 @@ func TestParsePage(t *testing.T) {
 		text += hit(`"id \"`+fmt.Sprint(i)+`\u2603"`, s+" \n", i)
 	}
 	text += "]}}"
-	p, err := parsePage([]byte(text), "i", true, false, 0)
+	p, err := parsePage([]byte(text), "i", true, false, nil)
 	require.NoError(t, err)
 	require.True(t, p.whole)
 	require.Equal(t, "p1", p.head.pitID)
@@ -51,9 +54,9 @@ func TestParsePage(t *testing.T) {
 
 	// Every beginning of the answer gives the complete hits in it as a partial page, and is an error as a whole one.
 	for n := range len(text) {
-		_, err := parsePage([]byte(text[:n]), "i", true, false, 0)
+		_, err := parsePage([]byte(text[:n]), "i", true, false, nil)
 		require.ErrorIs(t, err, errShort, "%d bytes", n)
-		p, err := parsePage([]byte(text[:n]), "i", true, true, 0)
+		p, err := parsePage([]byte(text[:n]), "i", true, true, nil)
 		require.NoError(t, err, "%d bytes", n)
 		require.False(t, p.whole)
 		for i, h := range p.hits {
@@ -75,7 +78,7 @@ func TestParsePageRefuses(t *testing.T) {
 		"sequence no float": head + `{"_id":"1","_source":{},"sort":[1.5]}]}}`,
 		"garbage":           head + `x]}}`,
 	} {
-		_, err := parsePage([]byte(text), "i", true, false, 0)
+		_, err := parsePage([]byte(text), "i", true, false, nil)
 		require.Error(t, err, name)
 		require.NotErrorIs(t, err, errShort, name)
 	}
@@ -91,7 +94,7 @@ func TestReadPageCutsOff(t *testing.T) {
 	}
 	text += "]}}"
 	for _, limit := range []int{10, 500, 1500, 20_000, len(text) - 1, len(text) + 10} {
-		p, n, err := readPage(iotest.HalfReader(strings.NewReader(text)), "i", true, true, limit, 0)
+		p, n, err := readPage(iotest.HalfReader(strings.NewReader(text)), "i", true, true, limit, 0, &pageMemory{})
 		require.NoError(t, err)
 		require.NotEmpty(t, p.hits)
 		require.LessOrEqual(t, n, len(text))
@@ -103,7 +106,7 @@ func TestReadPageCutsOff(t *testing.T) {
 			require.Len(t, p.hits, 100)
 		}
 	}
-	_, _, err := readPage(strings.NewReader(text[:5000]), "i", true, false, 1<<20, 0)
+	_, _, err := readPage(strings.NewReader(text[:5000]), "i", true, false, 1<<20, 0, &pageMemory{})
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
@@ -112,7 +115,7 @@ func FuzzParsePage(f *testing.F) {
 	f.Add([]byte(head + hit(`"1"`, `{"a":"\\"}`, 3) + "]}}"))
 	f.Add([]byte(`{"timed_out":true,"_shards":{"failed":1,"failures":[{"reason":{"type":"x"}}]},"hits":{"hits":[]}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := parsePage(bytes.Clone(b), "i", false, false, 0)
+		p, err := parsePage(bytes.Clone(b), "i", false, false, nil)
 		if err != nil || !json.Valid(b) {
 			return
 		}
@@ -150,9 +153,116 @@ func BenchmarkParsePage(b *testing.B) {
 	buf.WriteString("]}}")
 	b.SetBytes(int64(buf.Len()))
 	for b.Loop() {
-		p, err := parsePage(buf.Bytes(), "i", true, false, 5000)
+		p, err := parsePage(buf.Bytes(), "i", true, false, make([]Hit, 0, 5000))
 		if err != nil || len(p.hits) != 5000 {
 			b.Fatal(err)
 		}
 	}
+}
+
+// A page lies where the page before lay, and is not mixed with it.
+func TestReadPageAgain(t *testing.T) {
+	page := func(ids ...string) string {
+		var hits []string
+		for i, id := range ids {
+			hits = append(hits, fmt.Sprintf(`{"_id":%q,"_source":{"id":%q},"sort":[%d]}`, id, id, i))
+		}
+		return `{"timed_out":false,"_shards":{"total":1,"failed":0},"hits":{"hits":[` + strings.Join(hits, ",") + `]}}`
+	}
+	mem := &pageMemory{}
+	for _, ids := range [][]string{{"a", "b", "c"}, {"longer", "ids"}, {}, {strings.Repeat("x", 100_000), "b"}, {"c"}} {
+		p, n, err := readPage(iotest.HalfReader(strings.NewReader(page(ids...))), "i", true, false, pageLimit, 0, mem)
+		require.NoError(t, err)
+		require.Equal(t, len(page(ids...)), n)
+		require.True(t, p.whole)
+		require.Len(t, p.hits, len(ids))
+		for i, h := range p.hits {
+			require.Equal(t, ids[i], h.Document.ID)
+			require.Equal(t, fmt.Sprintf(`{"id":%q}`, ids[i]), string(h.Document.Source))
+			require.Equal(t, int64(i), h.Document.SeqNo)
+		}
+	}
+}
+
+func TestQuote(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for n := range 20_000 {
+		b := make([]byte, r.IntN(100))
+		for i := range b {
+			b[i] = []byte{'!', '#', 0xa2, 0x80, 0xff, 0}[r.IntN(6)] // near a quote in some way
+			if r.IntN(1+n%60) == 0 {
+				b[i] = '"'
+			}
+		}
+		from := r.IntN(len(b) + 1)
+		want := bytes.IndexByte(b[from:], '"')
+		if want >= 0 {
+			want += from
+		}
+		require.Equal(t, want, quote(b, from), "%q from %d", b, from)
+	}
+}
+
+// nestedSlowly is what nested gives, byte by byte: the length of the object that b begins with, 0 if it does not end, -1 if it cannot be one.
+func nestedSlowly(b []byte) int {
+	depth := 0
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			for i++; i < len(b) && b[i] != '"'; i++ {
+				if b[i] == '\\' {
+					i++
+				}
+			}
+			if i >= len(b) {
+				return 0
+			}
+		case '/':
+			end := layout.CommentEnd(b[i:])
+			if end <= 0 {
+				return end
+			}
+			i += end - 1
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}
+
+func TestNested(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	pieces := []string{`{`, `}`, `[`, `]`, `{}`, `"a"`, `"`, `"{"`, `"}]"`, `"\\"`, `"\""`, `"\\\""`, `\`, `,`, `:`, `1`, `true`, ` `, "\n", `é`, `日`, "\xff", "\xdb\xdd\xfb\xfd", `/**/`,
+		`/*"}*/`, "//}\n", `/`, `"long text without anything"`, `"/"`, `"key":`, `[[]]`, `12345678`}
+	ended := 0
+	for range 100_000 {
+		b := []byte("{")
+		for range r.IntN(30) {
+			n := len(pieces)
+			if r.IntN(3) > 0 {
+				n = 10 // most texts end
+			}
+			b = append(b, pieces[r.IntN(n)]...)
+		}
+		want := nestedSlowly(b)
+		s := scanner{b: append([]byte("x"), b...), i: 1}
+		got, err := s.nested()
+		switch {
+		case want > 0:
+			ended++
+			require.NoError(t, err, "%q", b)
+			require.Equal(t, string(b[:want]), string(got))
+			require.Equal(t, 1+want, s.i)
+		case want == 0:
+			require.ErrorIs(t, err, errShort, "%q", b)
+		default:
+			require.Error(t, err, "%q", b)
+			require.NotErrorIs(t, err, errShort, "%q", b)
+		}
+	}
+	require.Greater(t, ended, 20_000)
 }

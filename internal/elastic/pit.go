@@ -17,7 +17,8 @@ import (
 const (
 	pageTarget = 4 << 20
 	pageLimit  = 8 << 20
-	maxHits    = 10_000 // index.max_result_window's default
+	pooledPage = 2 * pageLimit // the most memory of a page that is used again: that of a large document is not
+	maxHits    = 10_000        // index.max_result_window's default
 
 	openKeepAlive = time.Minute
 )
@@ -104,8 +105,8 @@ func (p *pit) follow(id string) {
 }
 
 // search sends a search with the point in time added to its body, and reads about limit bytes of the answer. Where not one hit is
-// complete by then, reading goes on if the search asked for one hit only; else the error is errLargeHit.
-func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, limit, hint int) (*page, int, error) {
+// complete by then, reading goes on if the search asked for one hit only; else the error is errLargeHit. What the page holds lies in mem.
+func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, limit, hint int, mem *pageMemory) (*page, int, error) {
 	var out *page
 	var size int
 	err := p.c.attempts(ctx, true, func(ctx context.Context) error {
@@ -121,7 +122,7 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, lim
 		if err != nil {
 			return err
 		}
-		out, size, err = readPage(res.Body, p.index, bySeqNo, body["size"] == 1, limit, hint)
+		out, size, err = readPage(res.Body, p.index, bySeqNo, body["size"] == 1, limit, hint, mem)
 		if out != nil && out.whole {
 			closeBody(res)
 		} else {
@@ -163,22 +164,36 @@ func (h *pageHead) check(r Request) error {
 // errLargeHit says that the first hit of an answer is larger than a page may be.
 var errLargeHit = errors.New("a document larger than a page")
 
-// readPage reads an answer. One that is longer than limit is cut off, if its head stood before the hits and at least one hit
+// pageMemory is where a page lies: the answer, and its hits, which share the answer's bytes.
+type pageMemory struct {
+	buf  []byte
+	hits []Hit
+}
+
+// readPage reads an answer into mem. One that is longer than limit is cut off, if its head stood before the hits and at least one hit
 // is complete; else reading goes on, or fails with errLargeHit unless the answer may be large.
-func readPage(r io.Reader, index string, bySeqNo, large bool, limit, hint int) (*page, int, error) {
-	buf := make([]byte, 0, min(limit, max(hint, 64<<10)))
+func readPage(r io.Reader, index string, bySeqNo, large bool, limit, hint int, mem *pageMemory) (*page, int, error) {
+	if want := min(limit, max(hint, 64<<10)); cap(mem.buf) < want {
+		mem.buf = make([]byte, 0, want)
+	}
+	buf := mem.buf[:0]
 	for {
 		n, err := readUpTo(r, &buf, limit)
+		mem.buf = buf
 		if err != nil && err != io.EOF {
 			return nil, n, err
 		}
-		p, perr := parsePage(buf, index, bySeqNo, err == nil, len(buf)/800)
+		if cap(mem.hits) == 0 {
+			mem.hits = make([]Hit, 0, len(buf)/800)
+		}
+		p, perr := parsePage(buf, index, bySeqNo, err == nil, mem.hits[:0])
 		if perr != nil {
 			if errors.Is(perr, errShort) {
 				return nil, n, io.ErrUnexpectedEOF // the connection ended before the answer did
 			}
 			return nil, n, perr
 		}
+		mem.hits = p.hits
 		if p.whole || (p.head.complete() && len(p.hits) > 0) {
 			return p, n, nil
 		}

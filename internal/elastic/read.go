@@ -54,8 +54,23 @@ func (s *Shard) pageSize() int {
 }
 
 // Pages reads the documents of r, in the order of their sequence numbers, and calls fn for every page. It fails unless it
-// read exactly the documents that the server counted in r.
-func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) error {
+// read exactly the documents that the server counted in r. With reuse, hits and their bytes are good until fn returns, and
+// their memory is used again after.
+func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []Hit) error) error {
+	var mem *pageMemory // for ordinary pages, if it is used again
+	take := func() *pageMemory {
+		if pooled, ok := s.c.pages.Get().(*pageMemory); ok {
+			return pooled
+		}
+		return &pageMemory{}
+	}
+	give := func() {
+		if mem != nil && cap(mem.buf) <= pooledPage {
+			s.c.pages.Put(mem)
+		}
+		mem = nil
+	}
+	defer give()
 	bySeqNo := r.From >= 0
 	body := map[string]any{"track_total_hits": false}
 	if bySeqNo {
@@ -88,14 +103,22 @@ func (s *Shard) Pages(ctx context.Context, r Range, fn func(hits []Hit) error) e
 			size = 1
 		}
 		if size == 1 && !alone {
-			// It may be of any size.
+			// It may be of any size. Who waits keeps no memory.
+			give()
 			if err := s.c.large.Acquire(ctx, 1); err != nil {
 				return context.Cause(ctx)
 			}
 			alone = true
 		}
 		body["size"] = size
-		p, bytes, err := s.pit.search(ctx, body, bySeqNo, pageLimit, s.pageBytes(r.Docs-docs))
+		page := &pageMemory{}
+		if reuse && !alone {
+			if mem == nil {
+				mem = take()
+			}
+			page = mem
+		}
+		p, bytes, err := s.pit.search(ctx, body, bySeqNo, pageLimit, s.pageBytes(r.Docs-docs), page)
 		var large *tooLargeError
 		if errors.As(err, &large) {
 			most = max(int(min(int64(size), r.Docs-docs))/2, 1)

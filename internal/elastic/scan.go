@@ -100,7 +100,7 @@ func (c *Client) scanShard(ctx context.Context, ix *Index, n int, o ReadOptions,
 
 func (p *pages) read(ctx context.Context, s *Shard, seg Range) {
 	defer close(p.ch)
-	p.err = s.Pages(ctx, seg, func(hits []Hit) error {
+	p.err = s.Pages(ctx, seg, false, func(hits []Hit) error {
 		select {
 		case p.ch <- hits:
 			return nil

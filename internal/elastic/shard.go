@@ -210,7 +210,7 @@ func (s *Shard) Last(ctx context.Context, upTo int64) (*layout.Document, int64, 
 		return nil, 0, context.Cause(ctx)
 	}
 	defer s.c.large.Release(1)
-	p, _, err := s.pit.search(ctx, body, true, pageLimit, 0)
+	p, _, err := s.pit.search(ctx, body, true, pageLimit, 0, &pageMemory{})
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the document at sequence number %d: %w", upTo, err)
 	}
@@ -239,7 +239,7 @@ func (s *Shard) aggregate(ctx context.Context, query any, aggs map[string]any, o
 		if err != nil {
 			return err
 		}
-		p, err := parsePage(res.Body, s.Index.Name, false, false, 0)
+		p, err := parsePage(res.Body, s.Index.Name, false, false, nil)
 		if err != nil {
 			if errors.Is(err, errShort) {
 				return &PartialError{What: "POST /_search", Reason: "the answer ends early"}
