@@ -107,13 +107,13 @@ func testRetries(t *testing.T, w *world) {
 // A session whose time is up fails, and what runs for it ends.
 func testTimeOut(t *testing.T, w *world) {
 	p := w.place(t, "timeout")
-	p.conf.Spec.TimeOut = &metav1.Duration{Duration: 8 * time.Second}
+	p.conf.Spec.TimeOut = &metav1.Duration{Duration: 15 * time.Second}
 	p.create(t, p.all()...)
 	p.becomes(t, task.InvokerReady)
 	p.gate.shut()
 	p.instant(t, "slow")
 	s, why := p.failed(t, "slow")
-	require.Equal(t, "The session did not end within 8s.", why)
+	require.Equal(t, "The session did not end within 15s.", why)
 	require.Equal(t, map[string]string{
 		task.DeadlineExceeded:        "True FailedToCompleteWithinDeadline",
 		task.RepositoryMetricsPushed: "True SuccessfullyPushedMetrics",
