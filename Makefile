@@ -76,10 +76,10 @@ fuzz-briefly:
 e2e:
 	cd internal/e2e && go test -timeout 80m ./...
 
-# The tests on a Kubernetes cluster, which need root. They are not part of make check yet.
+# The tests on a Kubernetes cluster, which need root, with what they need. They are not part of make check yet.
 e2e-kubernetes:
-	cd internal/e2e && go run ./cmd/fetch kube
-	cd internal/e2e/flow && ESCROW_E2E=require go test -timeout 30m ./...
+	cd internal/e2e && go run ./cmd/fetch kube minio
+	cd internal/e2e/flow && ESCROW_E2E=require go test -timeout 30m -parallel 4 ./...
 
 # Increments under writers while primaries are killed: KILLS and BACKUPS at least, SEED to repeat a run's choices.
 KILLS := 15
