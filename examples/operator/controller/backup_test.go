@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -169,7 +170,7 @@ func TestASessionBacksUp(t *testing.T) {
 	isTrue(t, s.Status.Conditions, task.BackupHistoryCleaned)
 	isTrue(t, s.Status.Conditions, task.RepositoryMetricsPushed)
 	require.NotEmpty(t, s.Status.SessionDuration)
-	require.Len(t, w.jobs(), 1, "kept, for its log, as long as the session")
+	require.Len(t, w.jobs(), 1, "kept as long as the session")
 	require.Empty(t, w.claims(), "the interim volume is not needed any more")
 	cat := metrics.NewCatalogue(metrics.ShortNames)
 	v, found := w.sink.Value(cat.BackupSuccess, "BackupConfiguration", "nightly", "demo", "Restic", "store")
@@ -183,6 +184,32 @@ func TestASessionBacksUp(t *testing.T) {
 	require.Equal(t, task.SessionSucceeded, read(w, next).Status.Phase)
 	require.Len(t, w.sessions(), 1)
 	require.Len(t, w.jobs(), 1)
+}
+
+// A pod that has ended would keep its interim volume: Kubernetes removes no claim that a pod names.
+func TestAPodStaysForItsLogUnlessItKeepsAVolume(t *testing.T) {
+	for name, x := range map[string]struct {
+		interim, ephemeral bool
+		left               int
+	}{"none": {false, false, 1}, "claim": {true, false, 0}, "ephemeral": {true, true, 0}} {
+		t.Run(name, func(t *testing.T) {
+			c := configuration(t, "")
+			if !x.interim {
+				c.Spec.InterimVolumeTemplate = nil
+			}
+			w := newWorld(t, append(needs(t), c)...)
+			w.op.Config.EphemeralVolumes = x.ephemeral
+			w.live(1)
+			s := w.trigger(read(w, c))
+			w.live(6)
+			require.Equal(t, task.SessionSucceeded, read(w, s).Status.Phase)
+			require.Len(t, w.jobs(), 1)
+			require.Empty(t, w.claims())
+			var pods corev1.PodList
+			require.NoError(t, w.api.List(t.Context(), &pods))
+			require.Len(t, pods.Items, x.left)
+		})
+	}
 }
 
 func TestAConfigurationTakesEverythingWithIt(t *testing.T) {
