@@ -101,13 +101,18 @@ func TestEveryFaultAtEveryRequestOfAnIncrement(t *testing.T) {
 			for name, fault := range httpFaults {
 				for n := range count.calls {
 					for _, stays := range []bool{false, true} {
-						if stays && n%4 > 0 {
+						if stays && n%6 > 0 || mode == "verify" && n%3 > 0 {
 							continue // what stays at one request meets the next ones too
 						}
-						at := fmt.Sprintf("%s at request %d (%s), stays %v", name, n, count.calls[n], stays)
 						w := &wire{next: es, at: n, stays: stays, do: fault}
 						res, err := Run(t.Context(), w, repo, &o)
-						if !stays && !mayStayOpen(name, count.calls[n]) {
+						if len(w.calls) <= n {
+							require.NoError(t, err) // shards are read beside each other: there may be fewer requests
+							forget(res.Snapshot.ID)
+							continue
+						}
+						at := fmt.Sprintf("%s at request %d (%s), stays %v", name, n, w.calls[n], stays)
+						if !stays && !mayStayOpen(name, w.calls[n]) {
 							require.Zero(t, h.OpenContexts(), at)
 						}
 						h.DropContexts()
@@ -209,10 +214,15 @@ func TestEveryFaultAtEveryRequestWithInterim(t *testing.T) {
 					if stays && n%4 > 0 {
 						continue
 					}
-					at := fmt.Sprintf("%s at request %d (%s), stays %v, kept %v", name, n, count.calls[n], stays, kept)
 					repo := left()
-					res, err := Run(t.Context(), &wire{next: es, at: n, stays: stays, do: fault}, repo, o)
-					if !stays && !mayStayOpen(name, count.calls[n]) {
+					w := &wire{next: es, at: n, stays: stays, do: fault}
+					res, err := Run(t.Context(), w, repo, o)
+					if len(w.calls) <= n {
+						require.NoError(t, err) // shards are read beside each other: there may be fewer requests
+						continue
+					}
+					at := fmt.Sprintf("%s at request %d (%s), stays %v, kept %v", name, n, w.calls[n], stays, kept)
+					if !stays && !mayStayOpen(name, w.calls[n]) {
 						require.Zero(t, h.OpenContexts(), at)
 					}
 					h.DropContexts()
