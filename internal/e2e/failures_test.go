@@ -391,6 +391,28 @@ func TestSignals(t *testing.T) {
 				v.absent(t)
 			})
 		}
+		t.Run("backup while it opens", func(t *testing.T) {
+			r := v.signalled(t, os.Interrupt, method(http.MethodPost, "/_pit"), 1, "backup", "--full", "--quiet", "--es", v.proxy.URL, "--index", v.index)
+			r.failed(t, 1, "backup", "interrupted")
+			v.untouched(t)
+		})
+		t.Run("replace", func(t *testing.T) {
+			e.create(t, v.copy(), `{"settings":{"number_of_replicas":1,"refresh_interval":"11s","default_pipeline":"absent"},"aliases":{"signals-alias":{}}}`)
+			e.do(t, "PUT", "/"+v.copy()+"/_doc/old?pipeline=_none&refresh=true", `{"old":1}`)
+			before := string(e.do(t, "GET", "/"+v.copy(), ""))
+			args := []string{"restore", "--quiet", "--es", v.proxy.URL, "--rename", v.index + "=" + v.copy(), "--conflict", "replace"}
+			v.signalled(t, os.Interrupt, esproxy.PathEnds("/_bulk"), 1, args...).failed(t, 1, "restore", "interrupted")
+			v.proxy.Clear()
+			require.JSONEq(t, before, string(e.do(t, "GET", "/"+v.copy(), "")))
+			require.EqualValues(t, 1, e.count(t, v.copy()))
+			require.Equal(t, "{}", string(e.do(t, "GET", "/"+v.copy()+"-escrow-*?expand_wildcards=all", "")))
+			noContexts(t, e, v.index)
+			// The old index is gone by then: what has begun is brought to its end.
+			v.signalled(t, os.Interrupt, method(http.MethodPut, "/_clone/"+v.copy()), 0, args...)
+			v.proxy.Clear()
+			require.Equal(t, "{}", string(e.do(t, "GET", "/"+v.copy()+"-escrow-*?expand_wildcards=all", "")))
+			v.complete(t)
+		})
 		t.Run("restore killed", func(t *testing.T) {
 			r := v.signalled(t, os.Kill, esproxy.PathEnds("/_bulk"), 1,
 				"restore", "--quiet", "--es", v.proxy.URL, "--rename", v.index+"="+v.copy())
