@@ -75,8 +75,9 @@ fuzz-briefly:
 
 e2e:
 	cd internal/e2e && go test -timeout 80m ./...
+	cd internal/e2e/flow && go test -timeout 30m -parallel 4 ./...
 
-# The tests on a Kubernetes cluster, which need root, with what they need. They are not part of make check yet.
+# The part of e2e that runs on a Kubernetes cluster, which needs root, with what it needs.
 e2e-kubernetes:
 	cd internal/e2e && go run ./cmd/fetch kube minio
 	cd internal/e2e/flow && ESCROW_E2E=require go test -timeout 30m -parallel 4 ./...

@@ -24,7 +24,6 @@ import (
 type Program struct {
 	Name    string // of the executable
 	Version string // empty for a module in this repository: what its files are
-	ByName  bool   // it takes minutes to build: fetched only by its name
 
 	source string // a Go package, or an npm package, or a folder beside this one
 	npm    bool
@@ -36,7 +35,7 @@ var (
 	gcsProgram       = Program{Name: "fake-gcs-server", Version: "v1.56.1", source: "github.com/fsouza/fake-gcs-server"}
 	azuriteProgram   = Program{Name: "azurite-blob", Version: "3.37.0", source: "azurite", npm: true}
 	elasticdump      = Program{Name: "elasticdump", Version: "6.125.1", source: "elasticdump", npm: true}
-	kubeProgram      = Program{Name: "kube", source: "kube", ByName: true}
+	kubeProgram      = Program{Name: "kube", source: "kube"}
 )
 
 // Programs are all that Install can install.

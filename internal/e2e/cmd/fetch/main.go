@@ -1,6 +1,6 @@
 // Command fetch fetches and compiles what the tests run on, so that no test has to wait for it: the versions of
 // Elasticsearch, the storage servers, and other programs. With arguments, only what they name; "kube" is a Kubernetes cluster,
-// which takes minutes to compile and is fetched by its name alone.
+// which takes minutes to compile.
 package main
 
 import (
@@ -32,7 +32,7 @@ func fetch(ctx context.Context, names []string) error {
 		fmt.Printf("elasticsearch %s is ready\n", v)
 	}
 	for _, p := range servers.Programs {
-		if (p.ByName || len(names) > 0) && !slices.Contains(names, p.Name) {
+		if len(names) > 0 && !slices.Contains(names, p.Name) {
 			continue
 		}
 		if err := p.Install(ctx); err != nil {
