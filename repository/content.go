@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/escrow-backup/escrow/internal/chunker"
@@ -44,12 +45,10 @@ func (c *content) write(p []byte) (int, error) {
 }
 
 func (c *content) add(p []byte) {
-	if c.buf == nil {
-		c.buf = c.w.texts.get()
-	}
 	if need := len(c.buf) + len(p); need > cap(c.buf) {
-		// append alone would grow by a quarter, and leave more garbage than the text is long.
-		c.buf = append(make([]byte, 0, max(need, 2*cap(c.buf))), c.buf...)
+		short := c.buf
+		c.buf = append(c.w.texts.get(need), short...)
+		c.w.texts.put(short)
 	}
 	c.buf = append(c.buf, p...)
 }
@@ -142,27 +141,39 @@ func (c *content) drop() {
 	}
 }
 
-// textPool gives memory for blobs again. Few blobs are longer than maxText: what they take is not kept, since in the end every
-// buffer would have held one.
-type textPool chan []byte
+// textSizes are the sizes of memory for texts. Most blobs are shorter than the second; the last has room for the longest, and for what
+// is gathered before it is cut off.
+var textSizes = [...]int{chunker.MinSize, 4 * chunker.MinSize, chunker.MaxSize + lookAt}
 
-const maxText = 4 * chunker.MinSize
+// textPool keeps memory for texts between blobs, a channel for each of textSizes.
+type textPool [len(textSizes)]chan []byte
 
-func (p textPool) get() []byte {
-	select {
-	case b := <-p:
-		return b
-	default:
-		return make([]byte, 0, chunker.MinSize)
-	}
+// newTextPool keeps n of each size, but no more than two of the largest.
+func newTextPool(n int) textPool {
+	return textPool{make(chan []byte, n), make(chan []byte, n), make(chan []byte, min(n, 2))}
 }
 
-func (p textPool) put(b []byte) {
-	if cap(b) > maxText {
-		return
+// get returns an empty slice with room for n bytes.
+func (p *textPool) get(n int) []byte {
+	for i, size := range textSizes {
+		if n <= size {
+			select {
+			case b := <-p[i]:
+				return b
+			default:
+				return make([]byte, 0, size)
+			}
+		}
 	}
-	select {
-	case p <- b[:0]:
-	default:
+	return make([]byte, 0, n)
+}
+
+// put takes back what get returned.
+func (p *textPool) put(b []byte) {
+	if i := slices.Index(textSizes[:], cap(b)); i >= 0 {
+		select {
+		case p[i] <- b[:0]:
+		default:
+		}
 	}
 }

@@ -67,7 +67,7 @@ func newWriter(ctx context.Context, r *Repo, lock *heldLock, now time.Time) *Wri
 		r: r, lock: lock, time: now,
 		sealing: make(chan []byte, cpus()),
 		saving:  make(chan struct{}, cpus()),
-		texts:   make(textPool, cpus()+1), // one more is being filled
+		texts:   newTextPool(cpus() + 1), // one more is being filled
 		slots:   make(chan struct{}, r.opt.Concurrency),
 		// Enough for the packs being filled and uploaded.
 		pages:   make(pagePool, (r.opt.Concurrency+2)*(r.opt.PackSize/pageSize+1)),
