@@ -71,7 +71,7 @@
 //	               documents_read, bytes, bytes_added, segments, segments_reused, documents_reused,
 //	               segments_changed, not_reused (index, shard, segments, why), verified, resumed, duration_seconds, warnings,
 //	               omitted (what, why)
-//	             restore: snapshot_id, dry_run, indices, skipped, data_streams, objects, objects_left, documents, bytes,
+//	             restore: snapshot_id, dry_run, indices, skipped, kept, data_streams, objects, objects_left, documents, bytes,
 //	               left_out, rejected, retried, duration_seconds, omitted
 //	             verify: snapshot_id, identical, indices_checked, indices_differing, objects_differing, documents,
 //	               duration_seconds, omitted
