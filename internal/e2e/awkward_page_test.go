@@ -29,7 +29,8 @@ var elsewhere = []struct{ what, outcome, test, dir string }{
 	{"a frozen index of which searches leave documents out", "left out, by name", "TestFrozenIndex", "backup"},
 	{"an index that is deleted, made anew or created while the backup runs", "left out, by name, and never a mixture of two; a new one is not in it", "TestIndexGoesOrComesInTheMiddle", "backup"},
 	{"documents that the user may not see", "the backup fails", "TestDocumentsThatTheUserCannotSee", "backup"},
-	{"5,000 small indices", "whole, with less than 256 MiB of memory", "TestMemoryOfManyIndices", "internal/e2e"},
+	{"1,000 small indices on a real server", "whole", "TestThousandIndices", "internal/e2e"},
+	{"5,000 small indices, in memory", "whole, with less than 256 MiB of memory", "TestMemoryOfManyIndices", "internal/e2e"},
 	{"documents of 50 MB", "whole, with less than 256 MiB of memory", "TestMemoryOfLargeDocuments", "internal/e2e"},
 	{"300,000 documents of five kinds through a repository, with changes on the way", "whole", "TestFidelity", "internal/e2e"},
 }
