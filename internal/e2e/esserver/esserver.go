@@ -132,6 +132,8 @@ func launch(ctx context.Context, dir string, v Version, inst installation, o Opt
 			"path.logs":              filepath.Join(dir, name, "logs"),
 			"path.repo":              filepath.Join(dir, "snapshots"),
 			"cluster.routing.allocation.disk.threshold_enabled": "false",
+			// Each look at the disks takes blocks away that allow deletes, those of the tests too.
+			"cluster.info.update.interval": "1h",
 			// The breaker that looks at the heap expects G1, which it tells to collect. The serial collector, which is quicker to start,
 			// lets garbage fill the heap until something is allocated: when all requests are refused, nothing is.
 			"indices.breaker.total.use_real_memory": "false",
