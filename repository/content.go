@@ -141,16 +141,16 @@ func (c *content) drop() {
 	}
 }
 
-// textSizes are the sizes of memory for texts. Most blobs are shorter than the second; the last has room for the longest, and for what
-// is gathered before it is cut off.
-var textSizes = [...]int{chunker.MinSize, 4 * chunker.MinSize, chunker.MaxSize + lookAt}
+// textSizes are the sizes of memory for texts. Few blobs are longer than the second, and hardly any is longer than the third; the last has room
+// for the longest, and for what is gathered before it is cut off.
+var textSizes = [...]int{chunker.MinSize, 4 * chunker.MinSize, 8 * chunker.MinSize, chunker.MaxSize + lookAt}
 
 // textPool keeps memory for texts between blobs, a channel for each of textSizes.
 type textPool [len(textSizes)]chan []byte
 
-// newTextPool keeps n of each size, but no more than two of the largest.
+// newTextPool keeps n of the sizes that are used often, two of the next, and none of the largest.
 func newTextPool(n int) textPool {
-	return textPool{make(chan []byte, n), make(chan []byte, n), make(chan []byte, min(n, 2))}
+	return textPool{make(chan []byte, n), make(chan []byte, n), make(chan []byte, 2), make(chan []byte)}
 }
 
 // get returns an empty slice with room for n bytes.
