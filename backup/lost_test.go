@@ -65,6 +65,36 @@ func TestFrozenIndex(t *testing.T) {
 	require.Equal(t, "index i", m.Omitted[0].What)
 }
 
+// A point in time that was on a node which is gone, as the versions say it, is opened again on another copy, and the shard read from the start.
+func TestPointInTimeOnLostNode(t *testing.T) {
+	for _, body := range []string{
+		`{"error":{"type":"search_phase_execution_exception","root_cause":[{"type":"search_context_missing_exception"}]}}`,
+		`{"error":{"type":"search_context_missing_nodes_exception","reason":"Search context of type [pit] references nodes that have left the cluster: [x]",
+			"root_cause":[{"type":"search_context_missing_nodes_exception"}]}}`,
+	} {
+		for nth := range 4 {
+			h, es := cluster(t)
+			n := 0
+			var mu sync.Mutex
+			w := onRequests(es, "/_search", func(next elastictransport.Interface, r *http.Request) (*http.Response, error) {
+				mu.Lock()
+				n++
+				fails := n == nth+1
+				mu.Unlock()
+				if fails {
+					return answer(404, body)
+				}
+				return next.Perform(r)
+			})
+			repo := repositorytest.New(t)
+			res, err := Run(t.Context(), w, repo, &Options{Concurrency: 1, sleep: impatient})
+			require.NoError(t, err, "search %d", nth)
+			requireSame(t, es, repo, res, "a", "b", "empty")
+			require.Zero(t, h.OpenContexts())
+		}
+	}
+}
+
 // Shards that fail for good, the first or the last, in searches for documents or for counts, though the server answers 200: from the
 // nth search of that shard on.
 func TestShardThatFails(t *testing.T) {

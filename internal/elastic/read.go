@@ -232,7 +232,9 @@ func CountDocs(ranges []Range) int64 {
 func Lost(err error) bool {
 	var count *CountError
 	var moved *movedError
-	return HasCause(err, "search_context_missing_exception") || HasCause(err, "no_shard_available_action_exception") ||
-		HasCause(err, "node_not_connected_exception") || HasCause(err, "node_disconnected_exception") ||
-		HasCause(err, "transport_exception") || errors.As(err, &count) || errors.As(err, &moved) || Retryable(err)
+	// The second is how version 9 says that it was on a node that is gone.
+	return HasCause(err, "search_context_missing_exception") || HasCause(err, "search_context_missing_nodes_exception") ||
+		HasCause(err, "no_shard_available_action_exception") || HasCause(err, "node_not_connected_exception") ||
+		HasCause(err, "node_disconnected_exception") || HasCause(err, "transport_exception") ||
+		errors.As(err, &count) || errors.As(err, &moved) || Retryable(err)
 }
