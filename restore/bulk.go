@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -144,9 +145,10 @@ func (s *sender) send(ctx context.Context, b *batch) error {
 }
 
 // items sends some items of a batch. body holds exactly their bytes. It gives up after Options.Retries attempts in a row that
-// none of the items got through.
+// none of the items got through, and where a shard cannot be reached, after as many for the items in it: what other shards take says
+// nothing about that one.
 func (s *sender) items(ctx context.Context, b *batch, items []*item, body []byte) error {
-	for attempt := 0; len(items) > 0; attempt++ {
+	for tries, attempt := 0, 0; len(items) > 0; tries, attempt = tries+1, attempt+1 {
 		left, cause, err := s.attempt(ctx, b, items, body)
 		if err != nil {
 			return err
@@ -156,6 +158,11 @@ func (s *sender) items(ctx context.Context, b *batch, items []*item, body []byte
 		}
 		if tooLarge(cause) {
 			return s.split(ctx, b, items, cause)
+		}
+		// What is left now has failed in every attempt.
+		if i := slices.IndexFunc(left, func(l unanswered) bool { return l.status == 503 }); i >= 0 && tries >= s.o.Retries {
+			return fmt.Errorf("index %s: document %q: status 503 %s: %s (after %d attempts)", left[i].item.index, left[i].item.id, left[i].typ,
+				clip(left[i].reason), tries+1)
 		}
 		if len(left) < len(items) {
 			attempt = 0 // it goes on, if slowly
@@ -193,13 +200,17 @@ type unanswered struct {
 	reason string
 }
 
+// shardTimeout is how long the server waits in a bulk request for a shard whose primary is nowhere, and for a change of the mapping. Its own
+// default, a minute, times the attempts would be a long time to find out that a node does not come back.
+const shardTimeout = "10s"
+
 // attempt sends a request once. It returns the items that have to be sent again, with the cause if it was the whole request,
 // or an error that no repetition helps against.
 func (s *sender) attempt(ctx context.Context, b *batch, items []*item, body []byte) ([]unanswered, error, error) {
 	sent := 0
 	// A transport may send again by itself after a broken connection. That must be known: the first one may have been done.
 	tctx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent++ }})
-	query := url.Values{"pipeline": {"_none"}}
+	query := url.Values{"pipeline": {"_none"}, "timeout": {shardTimeout}}
 	if s.alias != "" {
 		query.Set("require_alias", "true")
 	}

@@ -75,7 +75,9 @@ type Options struct {
 
 	Concurrency int // bulk requests at once; default 2
 	BulkBytes   int // size of a bulk request's body; default 5 MiB
-	Retries     int // of one request, in a row and without any item getting through; default 8, negative: none
+	// Retries of one request, in a row and without any item getting through, or of the documents in a shard that cannot be reached, for
+	// which the server waits 10 s each time. Default 8, negative: none.
+	Retries int
 
 	// Rejected is called, serially, for every document that the server refused for good, such as by (*RejectionLog).Add.
 	Rejected func(Rejection)

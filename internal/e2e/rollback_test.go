@@ -1,16 +1,13 @@
 package e2e_test
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/backup"
-	"github.com/escrow-backup/escrow/internal/e2e/esproxy"
 	"github.com/escrow-backup/escrow/internal/e2e/esserver"
 )
 
@@ -63,65 +60,4 @@ func TestRolledBackUpdates(t *testing.T) {
 			same(t, want, got)
 		})
 	}
-}
-
-// TestNodeLost kills a node of three while a backup reads from it. The replicas take over, and the backup either holds
-// everything or does not exist.
-func TestNodeLost(t *testing.T) {
-	v := versions()[len(versions())-1]
-	c := esserver.Start(t, v, &esserver.Options{Nodes: 3, HeapMB: 512})
-	e := &es{url: c.Nodes[0].URL, version: v}
-	const index = "lost"
-	logs(t, e, index, 3, 30_000)
-	e.do(t, "PUT", "/"+index+"/_settings", `{"index.number_of_replicas":1}`)
-	e.do(t, "GET", "/_cluster/health/"+index+"?wait_for_status=green&timeout=120s", "")
-
-	// A node that holds a primary and is not the one that is asked.
-	var shards []struct{ Prirep, Node string }
-	require.NoError(t, json.Unmarshal(e.do(t, "GET", "/_cat/shards/"+index+"?format=json", ""), &shards))
-	gone := -1
-	for _, s := range shards {
-		for i, n := range c.Nodes {
-			if i > 0 && s.Prirep == "p" && s.Node == n.Name {
-				gone = i
-			}
-		}
-	}
-	require.Positive(t, gone)
-
-	proxy := esproxy.Start(t, e.url, nil)
-	kill := &esproxy.Rule{Match: esproxy.PathEnds("/_search"), Skip: 8, Times: 1, Before: func(*http.Request) { c.Kill(gone) }}
-	proxy.Add(kill)
-	repo := newRepo(t, filepath.Join(t.TempDir(), "repo"))
-	o := &backup.Options{Indices: []string{index}}
-	through := &es{url: proxy.URL, version: v}
-	res, err := backup.Run(t.Context(), through.transport(t), repo, o)
-	require.Equal(t, 1, proxy.Applied(kill))
-	if err != nil {
-		t.Logf("the backup failed: %v", err)
-		require.NoError(t, c.Await(t.Context(), 2))
-		res, err = backup.Run(t.Context(), through.transport(t), repo, o)
-		require.NoError(t, err)
-	}
-	require.EqualValues(t, 30_000, res.Documents)
-	require.True(t, verify(t, e, files(t, repo, res.Snapshot), nil).Identical())
-
-	c.Restart(t, gone)
-	again, err := backup.Run(t.Context(), e.transport(t), repo, o)
-	require.NoError(t, err)
-	require.EqualValues(t, 30_000, again.Documents)
-	require.True(t, verify(t, e, files(t, repo, again.Snapshot), nil).Identical())
-
-	// And back, with its replicas.
-	want := contents{}
-	e.read(t, want, false, index)
-	meta := metadata(t, e, index)
-	e.remove(t, index)
-	runRestore(t, e, files(t, repo, again.Snapshot), nil)
-	e.do(t, "GET", "/_cluster/health/"+index+"?wait_for_status=green&timeout=120s", "")
-	require.Equal(t, meta, metadata(t, e, index))
-	got := contents{}
-	e.read(t, got, false, index)
-	same(t, want, got)
-	require.True(t, verify(t, e, files(t, repo, again.Snapshot), nil).Identical())
 }

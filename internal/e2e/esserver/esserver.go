@@ -120,7 +120,8 @@ func launch(ctx context.Context, dir string, v Version, inst installation, o Opt
 		seeds = append(seeds, seed)
 	}
 	for i, name := range names {
-		n := &Node{Name: name, URL: fmt.Sprintf("http://127.0.0.1:%d", ports[2*i]), log: filepath.Join(dir, name+".log")}
+		n := &Node{Name: name, URL: fmt.Sprintf("http://127.0.0.1:%d", ports[2*i]), log: filepath.Join(dir, name+".log"),
+			data: filepath.Join(dir, name, "data")}
 		settings := map[string]string{
 			"cluster.name":           "escrow-e2e",
 			"node.name":              name,
@@ -128,7 +129,7 @@ func launch(ctx context.Context, dir string, v Version, inst installation, o Opt
 			"http.port":              fmt.Sprint(ports[2*i]),
 			"transport.port":         fmt.Sprint(ports[2*i+1]),
 			"transport.publish_port": seeds[i][strings.LastIndexByte(seeds[i], ':')+1:],
-			"path.data":              filepath.Join(dir, name, "data"),
+			"path.data":              n.data,
 			"path.logs":              filepath.Join(dir, name, "logs"),
 			"path.repo":              filepath.Join(dir, "snapshots"),
 			"cluster.routing.allocation.disk.threshold_enabled": "false",

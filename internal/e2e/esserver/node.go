@@ -21,6 +21,7 @@ type Node struct {
 	java string
 	args []string
 	log  string
+	data string // folder
 
 	mu   sync.Mutex
 	proc *process
@@ -134,6 +135,23 @@ func (c *Cluster) Restart(t testing.TB, i int) {
 func (c *Cluster) Begin(i int) error {
 	c.Nodes[i].Kill()
 	return c.Nodes[i].start()
+}
+
+// Replace starts an empty node in place of the i-th, which is lost with all that it held, and waits until the cluster has that many nodes.
+func (c *Cluster) Replace(t testing.TB, i int) {
+	t.Helper()
+	n := c.Nodes[i]
+	n.Kill()
+	err := os.RemoveAll(n.data)
+	if err == nil {
+		err = os.Mkdir(n.data, 0o700)
+	}
+	if err == nil {
+		err = c.restart(t.Context(), i)
+	}
+	if err != nil {
+		t.Fatalf("%v\n%s", err, c.LogTail())
+	}
 }
 
 func (c *Cluster) restart(ctx context.Context, i int) error {
