@@ -82,11 +82,13 @@ e2e-kubernetes:
 	cd internal/e2e && go run ./cmd/fetch kube minio
 	cd internal/e2e/flow && ESCROW_E2E=require go test -timeout 30m -parallel 4 ./...
 
-# Increments under writers while primaries are killed: KILLS and BACKUPS at least, SEED to repeat a run's choices.
+# Increments under writers while primaries are killed: KILLS and BACKUPS at least, SEED to repeat a run's choices. VERSIONS of Elasticsearch
+# are all that the tests run on, one after the other; such as VERSIONS=9.5.2.
 KILLS := 15
 BACKUPS := 30
+VERSIONS ?= $(ESCROW_ES_VERSIONS)
 chaos:
-	cd internal/e2e && ESCROW_CHAOS_KILLS=$(KILLS) ESCROW_CHAOS_BACKUPS=$(BACKUPS) ESCROW_CHAOS_SEED=$(SEED) \
+	cd internal/e2e && ESCROW_ES_VERSIONS=$(VERSIONS) ESCROW_CHAOS_KILLS=$(KILLS) ESCROW_CHAOS_BACKUPS=$(BACKUPS) ESCROW_CHAOS_SEED=$(SEED) \
 		ESCROW_E2E=require go test -count=1 -timeout 90m -v -run '^TestChaos$$' .
 
 # Tests with the rustic program, which takes a quarter of an hour to build.

@@ -48,9 +48,18 @@ func chaosNumber(t *testing.T, name string, otherwise uint64) uint64 {
 // logs and by segments. Each snapshot, restored elsewhere, has to equal a dump that the test took by itself of the very points in
 // time that the backup read, and has to hold every write that was acknowledged before the backup began, or whose sequence number the
 // checkpoint covers. ESCROW_CHAOS_KILLS and ESCROW_CHAOS_BACKUPS say how many of each there are at least, ESCROW_CHAOS_SEED repeats the
-// random choices of a run, as far as a cluster can be repeated.
+// random choices of a run, as far as a cluster can be repeated. With a number of kills it runs on all versions, without on the newest.
 func TestChaos(t *testing.T) {
-	v := versions()[0]
+	all := versions()
+	if os.Getenv("ESCROW_CHAOS_KILLS") == "" {
+		all = all[len(all)-1:]
+	}
+	for _, v := range all {
+		t.Run(string(v), func(t *testing.T) { runChaos(t, v) })
+	}
+}
+
+func runChaos(t *testing.T, v esserver.Version) {
 	judge := server(t, v)
 	c := &chaos{
 		seed: chaosNumber(t, "SEED", uint64(time.Now().UnixNano())), began: time.Now(), writes: map[chaosKey][]chaosWrite{},

@@ -58,7 +58,12 @@ func (c *three) pair(t *testing.T, index string) {
 
 // TestFailovers loses nodes of three in ways that leave equal counts, less than was acknowledged, or half an index.
 func TestFailovers(t *testing.T) {
-	v := versions()[0]
+	for _, v := range versions() {
+		t.Run(string(v), func(t *testing.T) { failovers(t, v) })
+	}
+}
+
+func failovers(t *testing.T, v esserver.Version) {
 	var before *gate // the third node
 	cluster := esserver.Start(t, v, &esserver.Options{Nodes: 3, HeapMB: 448, Transport: func(node int, addr string) string {
 		if node != 2 {

@@ -151,7 +151,7 @@ func (c *three) lostInRestore(t *testing.T, repo *repository.Repo, s *repository
 		c.removeLater(t, to)
 		from := to[len(to)-len("copied"):]
 		o := &restore.Options{
-			Indices: []string{from}, Rename: []restore.Rename{{From: from, To: to}}, DocumentsOnly: to[:4] == "into", BulkBytes: 1 << 20, Retries: 3,
+			Indices: []string{from}, Rename: []restore.Rename{{From: from, To: to}}, DocumentsOnly: to[:4] == "into", BulkBytes: 1 << 20, Retries: 1,
 		}
 		through := l.through(t, to, "/_bulk", 2).transport(t)
 		options[to] = o

@@ -24,6 +24,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(rusageVariable) != "" {
 		os.Exit(runMeasured(os.Args[1:]))
 	}
+	if len(versions()) == 0 {
+		fmt.Fprintln(os.Stderr, "ESCROW_ES_VERSIONS names no version that these tests know")
+		os.Exit(1)
+	}
 	dir, err := os.MkdirTemp("", "escrow-e2e-*")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
