@@ -31,7 +31,9 @@
 // different routings that meet in one shard would become one.
 //
 // Until then the index carries an alias that begins with [UnfinishedPrefix]. When loading fails, the index is deleted
-// again, but only if it is the one that this run created. After a crash the alias tells that the index is not whole, and the next restore
+// again, but only if it is the one that this run created. Where a node is lost, and with it a shard of an index that is being loaded, that index is
+// deleted and made anew on the others, up to three times; one that was there before, and has no replicas, is an error that names the shard. So is
+// an index that was loaded and is not whole any more at the end of the restore, since its replicas are made after it was loaded. After a crash the alias tells that the index is not whole, and the next restore
 // fails and names it, unless it replaces the index.
 //
 // # Going on after an interruption

@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -8,11 +9,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
 )
 
-// lostShard answers bulk requests as a server does that has lost all copies of a shard: the items in it, for which gone says so,
+// unavailable answers bulk requests as a server does that has lost all copies of a shard: the items in it, for which gone says so,
 // are unavailable after it has waited, and the others are written.
-func lostShard(gone func(id string) bool) func(int, *http.Request, []byte, func() (*http.Response, error)) (*http.Response, error) {
+func unavailable(gone func(id string) bool) func(int, *http.Request, []byte, func() (*http.Response, error)) (*http.Response, error) {
 	return func(_ int, r *http.Request, body []byte, _ func() (*http.Response, error)) (*http.Response, error) {
 		var items []string
 		for line := range strings.Lines(string(body)) {
@@ -35,7 +38,7 @@ func lostShard(gone func(id string) bool) func(int, *http.Request, []byte, func(
 // number of refused documents that may be hides it.
 func TestShardThatIsGone(t *testing.T) {
 	for _, odd := range []bool{false, true} {
-		via := &between{fn: lostShard(func(id string) bool { return !odd || strings.HasSuffix(id, "3") })}
+		via := &between{fn: unavailable(func(id string) bool { return !odd || strings.HasSuffix(id, "3") })}
 		r, err := Load(t.Context(), via, seq(in("t-load", numbered(0, 1000))...), fast(Options{Concurrency: 1, Retries: 3, MaxRejects: -1,
 			Rejected: func(r Rejection) { t.Error(r) }}))
 		require.ErrorContains(t, err, "index t-load: document ")
@@ -49,7 +52,7 @@ func TestShardThatIsGone(t *testing.T) {
 func TestShardsThatComeBack(t *testing.T) {
 	var mu sync.Mutex
 	tries := map[string]int{}
-	via := &between{fn: lostShard(func(id string) bool {
+	via := &between{fn: unavailable(func(id string) bool {
 		mu.Lock()
 		defer mu.Unlock()
 		tries[id]++
@@ -59,4 +62,103 @@ func TestShardsThatComeBack(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 200, r.Documents)
 	require.EqualValues(t, 20*2+20*3, r.Retried)
+}
+
+// routing is what the cluster state says of shard 1 of an index.
+func routing(index, state, reason string) string {
+	return fmt.Sprintf(`{"routing_table":{"indices":{%q:{"shards":{"0":[{"state":"STARTED","primary":true}],"1":[{"state":"UNASSIGNED","primary":false,
+		"unassigned_info":{"reason":"NODE_LEFT"}},{"state":%q,"primary":true,"unassigned_info":{"reason":%q}}]}}}}}`, index, state, reason)
+}
+
+// losing is a cluster that loses the node of a shard at the second bulk request of each of the first losses indices that are made.
+func losing(t *testing.T, losses int, reason string) *between {
+	es := cluster(t)
+	var mu sync.Mutex
+	made, bulks, gone := 0, 0, false
+	return &between{es: es, fn: func(n int, r *http.Request, body []byte, do func() (*http.Response, error)) (*http.Response, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case r.Method == "PUT" && r.URL.Path == "/t-one":
+			made++
+			bulks, gone = 0, false
+		case strings.HasSuffix(r.URL.Path, "/_bulk"):
+			bulks++
+			if gone = gone || bulks == 2 && made <= losses; gone {
+				return unavailable(func(string) bool { return true })(n, r, body, do)
+			}
+		case strings.HasPrefix(r.URL.Path, "/_cluster/state/routing_table/") && gone:
+			return status(200, routing("t-one", "UNASSIGNED", reason)), nil
+		}
+		return do()
+	}}
+}
+
+// An index that loses a shard while it is loaded is made anew, and only so often.
+func TestIndexIsMadeAnewWhenItsNodeIsLost(t *testing.T) {
+	b := plainBackup(t)
+	var last Progress
+	o := fast(Options{Concurrency: 1, Retries: 2, Progress: func(p Progress) { last = p }})
+	via := losing(t, 2, "NODE_LEFT")
+	r, err := runPlan(t.Context(), b, via, o)
+	require.NoError(t, err)
+	require.EqualValues(t, 100, r.Documents)
+	require.EqualValues(t, 100, last.DocsDone)
+	require.Equal(t, r.Bytes, last.BytesDone)
+	identical(t, b, via.es, Options{})
+
+	for reason, tc := range map[string]struct {
+		losses int
+		want   string
+	}{
+		"NODE_LEFT":         {3, "restore: index t-one: index t-one: shard 1 was on a node that is gone, and no other has a copy: index t-one: document "},
+		"ALLOCATION_FAILED": {1, "restore: index t-one: index t-one: shard 1 has no primary: index t-one: document "},
+	} {
+		via := losing(t, tc.losses, reason)
+		_, err := runPlan(t.Context(), b, via, o)
+		require.ErrorContains(t, err, tc.want)
+		require.False(t, exists(t, via.es, "t-one"))
+	}
+}
+
+// A shard that is lost after its index was loaded is found at the end, unless it comes back.
+func TestShardIsLostBeforeTheEnd(t *testing.T) {
+	b := newBackup().add(t, "t-one", plainMeta, numbered(0, 60), numbered(60, 100)).add(t, "t-two", strings.ReplaceAll(plainMeta, "t-alias", "t-other"), numbered(0, 9), nil)
+	for _, tc := range []struct {
+		index string
+		red   int // looks at the cluster
+		fails bool
+	}{{"t-one", 100, true}, {"t-two", 100, true}, {"t-one", 2, false}, {"t-not-ours", 100, false}} {
+		looks := 0
+		via := &between{es: cluster(t), fn: func(_ int, r *http.Request, _ []byte, do func() (*http.Response, error)) (*http.Response, error) {
+			switch {
+			case r.URL.Path == "/_cluster/health":
+				if looks++; looks <= tc.red {
+					return status(200, `{"status":"red","timed_out":false}`), nil
+				}
+			case strings.HasPrefix(r.URL.Path, "/_cluster/state/routing_table/"):
+				return status(200, routing(tc.index, "INITIALIZING", "NODE_LEFT")), nil
+			}
+			return do()
+		}}
+		r, err := runPlan(t.Context(), b, via, fast(Options{Retries: 4}))
+		require.EqualValues(t, 109, r.Documents)
+		if tc.fails {
+			require.EqualError(t, err, "restore: index "+tc.index+": shard 1 was on a node that is gone, and no other has a copy (it was loaded whole before)")
+			require.Equal(t, 5, looks)
+		} else {
+			require.NoError(t, err)
+		}
+	}
+	for _, code := range []int{403, 500} {
+		via := &between{es: cluster(t), fn: func(_ int, r *http.Request, _ []byte, do func() (*http.Response, error)) (*http.Response, error) {
+			if r.URL.Path == "/_cluster/health" {
+				return status(code, `{}`), nil
+			}
+			return do()
+		}}
+		_, err := runPlan(t.Context(), b, via, fast(Options{}))
+		var answered *elastic.Error
+		require.Equal(t, code == 500, errors.As(err, &answered), err)
+	}
 }

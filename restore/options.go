@@ -79,7 +79,8 @@ type Options struct {
 	// which the server waits 10 s each time. Default 8, negative: none.
 	Retries int
 
-	// Rejected is called, serially, for every document that the server refused for good, such as by (*RejectionLog).Add.
+	// Rejected is called, serially, for every document that the server refused for good, such as by (*RejectionLog).Add; once more where the
+	// index is made anew because a node was lost.
 	Rejected func(Rejection)
 	// MaxRejects is how many documents of the whole restore may be refused before an index, and with it the restore, fails; default 0,
 	// negative: any number.

@@ -9,7 +9,6 @@ import (
 	"iter"
 	"maps"
 	"net/url"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -23,12 +22,9 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	start := time.Now()
 	r := &Result{}
 	var docs int64
-	all := p.Indices
-	for _, s := range p.DataStreams {
-		all = append(slices.Clip(all), s.Indices...)
-	}
-	indices := len(all)
-	for _, x := range all {
+	indices := 0
+	for x := range p.all() {
+		indices++
 		if x.loads() {
 			docs += x.Docs
 		}
@@ -69,7 +65,28 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 			r.add(&s.Indices[i])
 		}
 	}
-	return r, p.writeObjects(ctx, true, r)
+	if err := p.writeObjects(ctx, true, r); err != nil {
+		return r, err
+	}
+	return r, p.present(ctx)
+}
+
+// all are the indices of the plan, those of data streams too.
+func (p *Plan) all() iter.Seq[*PlannedIndex] {
+	return func(yield func(*PlannedIndex) bool) {
+		for i := range p.Indices {
+			if !yield(&p.Indices[i]) {
+				return
+			}
+		}
+		for _, s := range p.DataStreams {
+			for i := range s.Indices {
+				if !yield(&s.Indices[i]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (r *Result) add(x *PlannedIndex) {
@@ -116,9 +133,7 @@ type made struct {
 	extra            map[string]json.RawMessage // settings that a template of the cluster added, nulled
 }
 
-// build creates an index and loads it. When it returns nil the index holds every document. A made that is not nil is to be
-// discarded after an error.
-func (p *Plan) build(ctx context.Context, x *PlannedIndex, name string, r *Result, t *tracker) (*made, error) {
+func (p *Plan) buildOnce(ctx context.Context, x *PlannedIndex, name string, r *Result, t *tracker) (*made, error) {
 	ix, err := p.create(ctx, x, name)
 	if err != nil {
 		return ix, fmt.Errorf("create: %w", err)

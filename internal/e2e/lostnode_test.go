@@ -1,9 +1,12 @@
 package e2e_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -143,17 +146,27 @@ func (c *three) lostInRestore(t *testing.T, repo *repository.Repo, s *repository
 	src := files(t, repo, s)
 	c.spread(t, "into-copied", 1)
 	c.spread(t, "into-single", 0)
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&log, nil))
 	l := newLoss(c)
 	errs := map[string]error{}
 	options := map[string]*restore.Options{}
 	all := map[string]func(){}
-	for _, to := range []string{"new-copied", "new-single", "into-copied", "into-single"} {
+	for to, held := range map[string]string{"new-copied": "/_bulk", "new-single": "/_bulk", "into-copied": "/_bulk", "into-single": "/_bulk",
+		"late-single": "/_aliases"} {
 		c.removeLater(t, to)
-		from := to[len(to)-len("copied"):]
+		into, from, _ := strings.Cut(to, "-")
 		o := &restore.Options{
-			Indices: []string{from}, Rename: []restore.Rename{{From: from, To: to}}, DocumentsOnly: to[:4] == "into", BulkBytes: 1 << 20, Retries: 1,
+			Indices: []string{from}, Rename: []restore.Rename{{From: from, To: to}}, DocumentsOnly: into == "into", BulkBytes: 1 << 20, Retries: 1,
 		}
-		through := l.through(t, to, "/_bulk", 2).transport(t)
+		if into == "new" {
+			o.Logger = logger
+		}
+		skip := 2
+		if into == "late" {
+			skip = 0 // it is loaded, and has to be put in order
+		}
+		through := l.through(t, to, held, skip).transport(t)
 		options[to] = o
 		all[to] = func() {
 			plan, err := restore.NewPlan(t.Context(), src, through, o)
@@ -169,26 +182,27 @@ func (c *three) lostInRestore(t *testing.T, repo *repository.Repo, s *repository
 	for to, err := range errs {
 		t.Logf("%s: %v", to, err)
 	}
-	require.ErrorContains(t, errs["into-single"], "index into-single")
+	require.Contains(t, log.String(), "make index anew", "no shard of them was on the node")
 	for to, o := range options {
-		if to == "into-single" {
+		switch to {
+		case "into-single":
+			require.ErrorContains(t, errs[to], "[into-single][")
+			require.ErrorContains(t, errs[to], "primary shard is not active")
+			continue
+		case "late-single":
+			require.Regexp(t, `^restore: index late-single: shard \d was on a node that is gone`, errs[to])
 			continue
 		}
-		from := o.Indices[0]
-		if errs[to] != nil {
-			require.ErrorContains(t, errs[to], "index "+to)
-			require.False(t, c.exists(t, to))
-			continue
-		}
+		require.NoError(t, errs[to])
 		c.green(t, to)
-		got := contents{}
-		c.read(t, got, false, to)
-		only := contents{}
+		from := o.Indices[0]
+		only, got := contents{}, contents{}
 		for k, h := range want {
 			if k.index == from {
 				only[k] = h
 			}
 		}
+		c.read(t, got, false, to)
 		same(t, only, got.renamed(func(string) string { return from }))
 	}
 }
