@@ -242,6 +242,9 @@ func (h *Handler) newIndex(name string, body map[string]any) (*index, *esError) 
 		flat["index.number_of_replicas"] = "1"
 	}
 	ix := &index{name: name, uuid: newUUID(), created: h.o.Now().UnixMilli(), settings: flat, aliases: map[string]map[string]any{}, version: 1}
+	if n, err := strconv.Atoi(ix.setting("index.write.wait_for_active_shards")); err == nil && n > ix.replicas()+1 {
+		return nil, illegal("invalid index.write.wait_for_active_shards[%d]: cannot be greater than number of shard copies [%d]", n, ix.replicas()+1)
+	}
 	flat["index.number_of_shards"] = strconv.Itoa(shards)
 	if _, ok := flat["index.routing.allocation.include._tier_preference"]; !ok {
 		flat["index.routing.allocation.include._tier_preference"] = "data_content"

@@ -144,7 +144,7 @@ func (b *backupOf) seal(t testing.TB) *backupOf {
 
 const plainMeta = `{"aliases":{"t-alias":{"filter":{"term":{"kind":"a"}}}},"mappings":{"properties":{"n":{"type":"long"},"kind":{"type":"keyword"},"f":{"type":"float"},"big":{"type":"long"},"old":{"type":"long"}}},
  "settings":{"index":{"number_of_shards":"2","number_of_replicas":"1","uuid":"x","creation_date":"1","provided_name":"t-one","version":{"created":"8000"},
- "refresh_interval":"7s","routing":{"allocation":{"include":{"_tier_preference":"data_content"}}}}}}`
+ "refresh_interval":"7s","write":{"wait_for_active_shards":"2"},"routing":{"allocation":{"include":{"_tier_preference":"data_content"}}}}}}`
 
 func numbered(from, to int) []Document {
 	var docs []Document

@@ -99,7 +99,7 @@ func (p *Plan) resume(ctx context.Context, x *PlannedIndex, there *metadata) (*m
 // alias is one that it may have besides.
 func (p *Plan) compare(ctx context.Context, x *PlannedIndex, there *metadata, alias string) (err error) {
 	want := maps.Clone(x.make.settings)
-	for _, name := range []string{"number_of_replicas", "auto_expand_replicas", "default_pipeline", "final_pipeline"} {
+	for _, name := range []string{"number_of_replicas", "auto_expand_replicas", "write.wait_for_active_shards", "default_pipeline", "final_pipeline"} {
 		delete(want, "index."+name) // as they are while it is loaded
 	}
 	whole := there.whole()

@@ -44,6 +44,7 @@ func TestRunRestoresWhatWasThere(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "1", m.text("number_of_replicas"))
 	require.Equal(t, "7s", m.text("refresh_interval"))
+	require.Equal(t, "2", m.text("write.wait_for_active_shards"))
 	require.False(t, m.unfinished())
 	require.Len(t, m.aliases, 1)
 	for _, s := range []string{"final_pipeline", "default_pipeline", "auto_expand_replicas"} {

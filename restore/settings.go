@@ -120,6 +120,7 @@ var private = []string{
 var deferred = []string{
 	"blocks.*", "default_pipeline", "final_pipeline", "routing.allocation.include.*", "routing.allocation.exclude.*",
 	"routing.allocation.require.*", "number_of_replicas", "auto_expand_replicas",
+	"write.wait_for_active_shards", // there are no replicas to wait for
 }
 
 // creation is what it takes to make an index anew.
@@ -137,7 +138,7 @@ func newCreation(m *metadata) *creation {
 	c := &creation{
 		settings: map[string]json.RawMessage{},
 		// A template of the cluster may match the index. What it says of pipelines and replicas must not count while loading.
-		later:    map[string]json.RawMessage{"index.default_pipeline": null, "index.final_pipeline": null},
+		later:    map[string]json.RawMessage{"index.default_pipeline": null, "index.final_pipeline": null, "index.write.wait_for_active_shards": null},
 		blocks:   map[string]json.RawMessage{},
 		mappings: m.mappings, aliases: m.aliases,
 	}
@@ -165,6 +166,7 @@ func newCreation(m *metadata) *creation {
 	}
 	c.settings["index.number_of_replicas"] = json.RawMessage(`"0"`)
 	c.settings["index.auto_expand_replicas"] = json.RawMessage(`"false"`)
+	c.settings["index.write.wait_for_active_shards"] = json.RawMessage(`"1"`)
 	c.settings["index.default_pipeline"] = json.RawMessage(`"_none"`)
 	c.settings["index.final_pipeline"] = json.RawMessage(`"_none"`)
 	if _, ok := c.later["index.auto_expand_replicas"]; !ok {

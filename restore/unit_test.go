@@ -58,7 +58,7 @@ func TestNewCreation(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(`{"aliases":{"a":{}},"mappings":{"properties":{}},"settings":{"index":{
 	 "uuid":"u","creation_date":"1","provided_name":"x","version":{"created":"8"},"resize":{"source":{"name":"y"}},
 	 "number_of_shards":"3","number_of_replicas":"2","refresh_interval":"-1","sort":{"field":["a","b"]},"number_of_routing_shards":"12",
-	 "soft_deletes":{"enabled":"false"},"blocks":{"write":"true"},"default_pipeline":"p",
+	 "soft_deletes":{"enabled":"false"},"blocks":{"write":"true"},"default_pipeline":"p","write":{"wait_for_active_shards":"3"},
 	 "routing":{"allocation":{"include":{"_tier_preference":"data_hot"},"initial_recovery":{"_id":"n"}}}}}}`), &m))
 	c := newCreation(&m)
 	flat := func(m map[string]json.RawMessage) map[string]string {
@@ -71,11 +71,12 @@ func TestNewCreation(t *testing.T) {
 	require.Equal(t, map[string]string{
 		"index.number_of_shards": `"3"`, "index.refresh_interval": `"-1"`, "index.sort.field": `["a","b"]`,
 		"index.number_of_routing_shards": `"12"`, "index.number_of_replicas": `"0"`, "index.auto_expand_replicas": `"false"`,
-		"index.default_pipeline": `"_none"`, "index.final_pipeline": `"_none"`,
+		"index.write.wait_for_active_shards": `"1"`,
+		"index.default_pipeline":             `"_none"`, "index.final_pipeline": `"_none"`,
 	}, flat(c.settings))
 	require.Equal(t, map[string]string{
 		"index.number_of_replicas": `"2"`, "index.default_pipeline": `"p"`, "index.final_pipeline": "null",
-		"index.auto_expand_replicas": "null", "index.routing.allocation.include._tier_preference": `"data_hot"`,
+		"index.auto_expand_replicas": "null", "index.write.wait_for_active_shards": `"3"`, "index.routing.allocation.include._tier_preference": `"data_hot"`,
 	}, flat(c.later))
 	require.Equal(t, map[string]string{"index.blocks.write": `"true"`}, flat(c.blocks))
 	require.Len(t, c.removed, 7)

@@ -59,6 +59,15 @@ POST /aw-require-later/_bulk?refresh=true
 
 PUT /aw-require-later/_settings
 {"index.routing.allocation.require.box":"nowhere"}`},
+	{name: "active-shards", about: "writes that wait for a replica", script: `PUT /aw-active-shards
+{"settings":{"number_of_replicas":0}}
+
+POST /aw-active-shards/_bulk?refresh=true
+{"index":{"_id":"0"}}
+{"a":1.0,"b":"é \u00e9 9007199254740993"}
+
+PUT /aw-active-shards/_settings
+{"index.number_of_replicas":1,"index.write.wait_for_active_shards":"2"}`},
 	{name: "block-write", about: "a write block", script: `PUT /aw-block-write
 {"settings":{"number_of_replicas":0}}
 
