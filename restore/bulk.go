@@ -8,6 +8,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"unicode/utf8"
 
@@ -278,7 +279,7 @@ func (s *sender) account(b *batch, items []*item, answer []byte) ([]unanswered, 
 		}
 		if o.err != nil {
 			typ, reason := o.cause()
-			if o.status == 429 || o.status == 503 {
+			if o.status == 429 || o.status == 503 || mappingLate(typ, reason) {
 				it.unsure = it.unsure || o.status == 503
 				left = append(left, unanswered{item: it, status: o.status, typ: typ, reason: reason})
 				return nil
@@ -306,6 +307,11 @@ func (s *sender) account(b *batch, items []*item, answer []byte) ([]unanswered, 
 		s.progress(items[0].index, docs, size)
 	}
 	return left, nil
+}
+
+// mappingLate says that a document brought a new field, and that the node did not hear of it from the master within shardTimeout.
+func mappingLate(typ, reason string) bool {
+	return typ == "mapper_exception" && strings.HasPrefix(reason, "timed out while waiting for a dynamic mapping update")
 }
 
 // accept judges an item without an error.

@@ -48,6 +48,20 @@ func TestShardThatIsGone(t *testing.T) {
 	}
 }
 
+// A mapping that the node waits for in vain is no fault of the document.
+func TestMappingThatComesLate(t *testing.T) {
+	via := &between{fn: func(n int, _ *http.Request, _ []byte, _ func() (*http.Response, error)) (*http.Response, error) {
+		if n < 2 {
+			return status(200, `{"items":[{"index":{"_id":"d0","status":500,"error":{"type":"mapper_exception","reason":"timed out while waiting for a dynamic mapping update"}}}]}`), nil
+		}
+		return status(200, `{"items":[{"index":{"_id":"d0","status":201,"result":"created"}}]}`), nil
+	}}
+	r, err := Load(t.Context(), via, seq(in("t-load", numbered(0, 1))...), fast(Options{}))
+	require.NoError(t, err)
+	require.EqualValues(t, 1, r.Documents)
+	require.EqualValues(t, 2, r.Retried)
+}
+
 // Two shards that come back one after the other, as on nodes that are started again.
 func TestShardsThatComeBack(t *testing.T) {
 	var mu sync.Mutex
