@@ -48,14 +48,14 @@ func (p *Plan) lost(ctx context.Context, index string) ([]lostShard, error) {
 		Query: url.Values{"expand_wildcards": {"all"}, "filter_path": {"routing_table.indices.*.shards.*.state,routing_table.indices.*.shards.*.primary," +
 			"routing_table.indices.*.shards.*.unassigned_info.reason"}}}, &out)
 	if err != nil {
-		return nil, fmt.Errorf("ask where the shards are: %w", err)
+		return nil, err
 	}
 	var all []lostShard
 	for name, ix := range out.Table.Indices {
 		for number, copies := range ix.Shards {
 			n, err := strconv.Atoi(number)
 			if err != nil {
-				return nil, fmt.Errorf("ask where the shards are: index %s: shard number %q", name, number)
+				return nil, fmt.Errorf("index %s: shard number %q", name, number)
 			}
 			for _, c := range copies {
 				if c.Primary && c.State != "STARTED" && c.State != "RELOCATING" {
@@ -98,7 +98,7 @@ func (p *Plan) build(ctx context.Context, x *PlannedIndex, name string, r *Resul
 }
 
 // present checks that what was loaded is still there at the end, for the first indices had no replicas, or got them only just now, when
-// a node was lost over the later ones. A node that starts again is waited for.
+// a node was lost over the later ones. A node that starts again is waited for. That the user may not ask is logged.
 func (p *Plan) present(ctx context.Context) error {
 	loaded := map[string]bool{}
 	for x := range p.all() {
@@ -109,21 +109,13 @@ func (p *Plan) present(ctx context.Context) error {
 	}
 	query := url.Values{}
 	for attempt := 0; ; attempt++ {
-		var health struct{ Status string }
-		err := p.c.JSON(ctx, elastic.Request{Method: "GET", Path: "/_cluster/health", Query: query, Accept: []int{408}}, &health)
+		lost, err := p.lostIfRed(ctx, query)
 		if errors.Is(err, fs.ErrPermission) {
 			p.o.Logger.Warn("no right to ask whether all shards are there", "error", err)
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("restore: ask whether all shards are there: %w", err)
-		}
-		if health.Status != "red" {
-			return nil
-		}
-		lost, err := p.lost(ctx, "")
-		if err != nil {
-			return fmt.Errorf("restore: %w", err)
 		}
 		i := slices.IndexFunc(lost, func(l lostShard) bool { return loaded[l.index] })
 		if i < 0 {
@@ -137,4 +129,14 @@ func (p *Plan) present(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// lostIfRed is lost for all indices of the cluster, whose health is asked first: that is little, and in general it says that nothing is lost.
+func (p *Plan) lostIfRed(ctx context.Context, query url.Values) ([]lostShard, error) {
+	var health struct{ Status string }
+	err := p.c.JSON(ctx, elastic.Request{Method: "GET", Path: "/_cluster/health", Query: query, Accept: []int{408}}, &health)
+	if err != nil || health.Status != "red" {
+		return nil, err
+	}
+	return p.lost(ctx, "")
 }

@@ -1,7 +1,6 @@
 package restore
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -9,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/escrow-backup/escrow/internal/elastic"
 )
 
 // unavailable answers bulk requests as a server does that has lost all copies of a shard: the items in it, for which gone says so,
@@ -164,15 +161,26 @@ func TestShardIsLostBeforeTheEnd(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
-	for _, code := range []int{403, 500} {
-		via := &between{es: cluster(t), fn: func(_ int, r *http.Request, _ []byte, do func() (*http.Response, error)) (*http.Response, error) {
-			if r.URL.Path == "/_cluster/health" {
-				return status(code, `{}`), nil
+	for _, at := range []string{"/_cluster/health", "/_cluster/state/routing_table/*"} {
+		for _, code := range []int{403, 500} {
+			asked := 0
+			via := &between{es: cluster(t), fn: func(_ int, r *http.Request, _ []byte, do func() (*http.Response, error)) (*http.Response, error) {
+				switch r.URL.Path {
+				case at:
+					asked++
+					return status(code, `{}`), nil
+				case "/_cluster/health":
+					return status(200, `{"status":"red"}`), nil
+				}
+				return do()
+			}}
+			_, err := runPlan(t.Context(), b, via, fast(Options{}))
+			require.Equal(t, 1, asked)
+			if code == 403 {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, "restore: ask whether all shards are there: GET "+strings.TrimSuffix(at, "*"))
 			}
-			return do()
-		}}
-		_, err := runPlan(t.Context(), b, via, fast(Options{}))
-		var answered *elastic.Error
-		require.Equal(t, code == 500, errors.As(err, &answered), err)
+		}
 	}
 }
