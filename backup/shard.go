@@ -20,6 +20,7 @@ import (
 
 const (
 	maxBlob       = 8 << 20 // the repository format's limit for a blob
+	fullBlob      = 1 << 20 // when a blob of whole documents is stored: hashed and compressed while it lies in the processor's cache
 	shardAttempts = 3       // with a new point in time each
 )
 
@@ -272,7 +273,7 @@ func (e *encoder) addLines(ctx context.Context, d *Document, seg *storedSegment,
 	seg.Digest.AddDigest(e.one)
 	seg.Docs++
 	seg.Bytes += int64(len(b) - start)
-	return e.flush(ctx, docsFile, maxBlob, seg, out)
+	return e.flush(ctx, docsFile, fullBlob, seg, out)
 }
 
 // addLarge is addLines for a document of more than one blob: it is stored piece by piece, and never copied whole.

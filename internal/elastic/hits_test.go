@@ -142,21 +142,32 @@ func FuzzParsePage(f *testing.F) {
 }
 
 func BenchmarkParsePage(b *testing.B) {
-	var buf bytes.Buffer
-	buf.WriteString(head)
-	for i := range 5000 {
-		if i > 0 {
-			buf.WriteByte(',')
+	for name, source := range map[string]string{
+		"short texts": `{"@timestamp":"2026-11-22T00:00:00.000Z","agent":{"type":"filebeat","version":"8.19.0","id":"0fe1d2c3"},"host":{"name":"node-07.example.com"},` +
+			`"log":{"offset":81234567,"file":{"path":"/var/log/containers/checkout-x4k_shop.log"}},"kubernetes":{"namespace":"shop","pod":{"name":"checkout-x4k"},` +
+			`"container":{"name":"checkout"},"labels":{"app":"checkout","tier":"backend"}},"level":"info","http":{"method":"GET","path":"/api/v1/carts/77","status":200,` +
+			`"bytes":4711,"took_ms":12.345},"client":{"ip":"10.1.2.3"},"trace":{"id":"00112233445566778899aabbccddeeff"},"message":"checkout: GET answered 200 in 12.345 ms"}`,
+		"a long text": `{"level":"info","n":12345,"message":"` + strings.Repeat("lorem ipsum ", 50) + `"}`,
+	} {
+		var buf bytes.Buffer
+		buf.WriteString(head)
+		for i := range 5000 {
+			if i > 0 {
+				buf.WriteByte(',')
+			}
+			fmt.Fprintf(&buf, `{"_index":"i","_id":"AbCdEfGhIjKlMnOpQrSt","_score":null,"_source":%s,"sort":[%d,%d]}`, source, i, i)
 		}
-		buf.WriteString(hit(`"AbCdEfGhIjKlMnOp"`, `{"@timestamp":"2026-11-22T00:00:00.000Z","level":"info","n":12345,"user":{"id":7,"name":"kim"},"message":"`+strings.Repeat("lorem ipsum ", 50)+`"}`, i))
-	}
-	buf.WriteString("]}}")
-	b.SetBytes(int64(buf.Len()))
-	for b.Loop() {
-		p, err := parsePage(buf.Bytes(), "i", true, false, make([]Hit, 0, 5000))
-		if err != nil || len(p.hits) != 5000 {
-			b.Fatal(err)
-		}
+		buf.WriteString("]}}")
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(buf.Len()))
+			hits := make([]Hit, 0, 5000)
+			for b.Loop() {
+				p, err := parsePage(buf.Bytes(), "i", true, false, hits)
+				if err != nil || len(p.hits) != 5000 {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 
