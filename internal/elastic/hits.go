@@ -33,30 +33,22 @@ type pageHead struct {
 // complete reports whether everything was seen that tells a good answer from a bad one.
 func (h *pageHead) complete() bool { return h.timeSeen && h.shards != nil && h.shards.Failed != nil }
 
-// page is a parsed search answer, or the beginning of one.
+// page is a parsed search answer.
 type page struct {
 	head pageHead
 	hits []Hit
-	// whole: the answer was read to its end. Otherwise hits are its first ones.
-	whole bool
 }
 
 var errShort = errors.New("answer ends early")
 
-// parsePage reads a search answer. With partial set, b may be the beginning of one: then all hits that are complete are
-// returned, and whole is false. Documents share b's memory; nothing in a _source is decoded or changed. Hits are appended to hits.
-func parsePage(b []byte, index string, bySeqNo, partial bool, hits []Hit) (*page, error) {
+// parsePage reads a whole search answer. Documents share b's memory; nothing in a _source is decoded or changed.
+func parsePage(b []byte, index string, bySeqNo bool) (*page, error) {
 	s := scanner{b: b, index: index}
-	p := &page{hits: hits}
-	err := s.page(p, bySeqNo)
-	if err == nil {
-		p.whole = true
-		return p, nil
+	p := &page{}
+	if err := s.page(p, bySeqNo); err != nil {
+		return nil, fmt.Errorf("parse search answer at byte %d: %w", s.i, err)
 	}
-	if errors.Is(err, errShort) && partial {
-		return p, nil
-	}
-	return nil, fmt.Errorf("parse search answer at byte %d: %w", s.i, err)
+	return p, nil
 }
 
 // scanner walks over JSON text. It checks only what it must to find its way.
@@ -232,6 +224,11 @@ func (s *scanner) object(fn func(key []byte) error) error {
 		s.i++
 		return nil
 	}
+	return s.members(fn)
+}
+
+// members calls fn for the rest of an object's keys: the scanner is at one.
+func (s *scanner) members(fn func(key []byte) error) error {
 	for {
 		switch s.peek() {
 		case '"':
@@ -252,26 +249,6 @@ func (s *scanner) object(fn func(key []byte) error) error {
 			return err
 		}
 		more, err := s.next('}')
-		if err != nil || !more {
-			return err
-		}
-	}
-}
-
-// array calls fn for every element of the array that begins here.
-func (s *scanner) array(fn func() error) error {
-	if err := s.expect('['); err != nil {
-		return err
-	}
-	if s.peek() == ']' {
-		s.i++
-		return nil
-	}
-	for {
-		if err := fn(); err != nil {
-			return err
-		}
-		more, err := s.next(']')
 		if err != nil || !more {
 			return err
 		}
@@ -306,43 +283,101 @@ func (s *scanner) skip() error {
 	return err
 }
 
-func (s *scanner) page(p *page, bySeqNo bool) error {
-	seenHits := false
+// errAtHits ends a walk at the first hit.
+var errAtHits = errors.New("at the hits")
+
+// begin reads an answer as far as its hits, and leaves the scanner after the bracket that they stand in.
+func (s *scanner) begin(h *pageHead) error {
 	err := s.object(func(key []byte) error {
-		switch string(key) {
-		case "pit_id":
-			return s.decode(&p.head.pitID)
-		case "timed_out":
-			p.head.timeSeen = true
-			return s.decode(&p.head.timedOut)
-		case "_shards":
-			return s.decode(&p.head.shards)
-		case "hits":
-			return s.object(func(key []byte) error {
-				if string(key) != "hits" {
-					return s.skip()
-				}
-				seenHits = true
-				return s.array(func() error {
-					n := len(p.hits)
-					p.hits = append(p.hits, Hit{}) // filled in its place: it is large
-					err := s.hit(&p.hits[n], bySeqNo)
-					if err != nil {
-						p.hits = p.hits[:n] // it is not complete
-					}
-					return err
-				})
-			})
+		if string(key) != "hits" {
+			return s.about(h, key)
 		}
-		return s.skip()
+		return s.object(func(key []byte) error {
+			if string(key) != "hits" {
+				return s.skip()
+			}
+			if err := s.expect('['); err != nil {
+				return err
+			}
+			return errAtHits
+		})
 	})
-	if err != nil {
-		return err
+	switch {
+	case err == nil:
+		return errors.New("hits are missing")
+	case errors.Is(err, errAtHits):
+		return nil
 	}
-	if !seenHits || !p.head.complete() {
-		return errors.New("hits, _shards or timed_out is missing")
+	return err
+}
+
+// end reads an answer from after the bracket that its hits stand in.
+func (s *scanner) end(h *pageHead) error {
+	for _, member := range []func(key []byte) error{
+		func([]byte) error { return s.skip() },
+		func(key []byte) error { return s.about(h, key) },
+	} {
+		more, err := s.next('}')
+		if err == nil && more {
+			err = s.members(member)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !h.complete() {
+		return errors.New("_shards or timed_out is missing")
 	}
 	return nil
+}
+
+// about reads a member of an answer that is not the hits.
+func (s *scanner) about(h *pageHead, key []byte) error {
+	switch string(key) {
+	case "pit_id":
+		return s.decode(&h.pitID)
+	case "timed_out":
+		h.timeSeen = true
+		return s.decode(&h.timedOut)
+	case "_shards":
+		return s.decode(&h.shards)
+	}
+	return s.skip()
+}
+
+// page reads a whole answer.
+func (s *scanner) page(p *page, bySeqNo bool) error {
+	if err := s.begin(&p.head); err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		more, err := s.another(first)
+		if err != nil {
+			return err
+		}
+		if !more {
+			return s.end(&p.head)
+		}
+		p.hits = append(p.hits, Hit{}) // filled in its place: it is large
+		if err := s.hit(&p.hits[len(p.hits)-1], bySeqNo); err != nil {
+			return err
+		}
+	}
+}
+
+// another moves to the next hit, or past the bracket after the last one.
+func (s *scanner) another(first bool) (more bool, err error) {
+	if !first {
+		return s.next(']')
+	}
+	switch s.peek() {
+	case 0:
+		return false, errShort
+	case ']':
+		s.i++
+		return false, nil
+	}
+	return true, nil
 }
 
 func (s *scanner) hit(h *Hit, bySeqNo bool) error {

@@ -2,11 +2,14 @@ package elastic
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/iotest"
 
@@ -31,16 +34,17 @@ func TestParsePage(t *testing.T) {
 		`{"backslashes":"\\\\\\\"","end":"\\"}`,
 	}
 	text := head
+	var ends []int
 	for i, s := range sources {
 		if i > 0 {
 			text += ","
 		}
 		text += hit(`"id \"`+fmt.Sprint(i)+`\u2603"`, s+" \n", i)
+		ends = append(ends, len(text))
 	}
 	text += "]}}"
-	p, err := parsePage([]byte(text), "i", true, false, nil)
+	p, err := parsePage([]byte(text), "i", true)
 	require.NoError(t, err)
-	require.True(t, p.whole)
 	require.Equal(t, "p1", p.head.pitID)
 	require.Len(t, p.hits, len(sources))
 	for i, h := range p.hits {
@@ -52,15 +56,40 @@ func TestParsePage(t *testing.T) {
 		require.Equal(t, fmt.Sprintf("[%d,%d]", i, i+7), string(h.Sort))
 	}
 
-	// Every beginning of the answer gives the complete hits in it as a partial page, and is an error as a whole one.
+	// Every beginning of the answer gives the hits that are complete in it, and then an error.
 	for n := range len(text) {
-		_, err := parsePage([]byte(text[:n]), "i", true, false, nil)
+		_, err := parsePage([]byte(text[:n]), "i", true)
 		require.ErrorIs(t, err, errShort, "%d bytes", n)
-		p, err := parsePage([]byte(text[:n]), "i", true, true, nil)
-		require.NoError(t, err, "%d bytes", n)
-		require.False(t, p.whole)
-		for i, h := range p.hits {
+		hits, err := readHits(strings.NewReader(text[:n]), nil)
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%d bytes", n)
+		complete, _ := slices.BinarySearch(ends, n+1)
+		require.Len(t, hits, complete)
+		for i, h := range hits {
 			require.Equal(t, sources[i], string(h.Document.Source))
+		}
+	}
+}
+
+// readHits reads an answer as it arrives. Without mem, the hits are still good.
+func readHits(r io.Reader, mem *pageMemory) (all []Hit, err error) {
+	h := newHitReader(context.Background(), New(nil, nil), r, "i", true, false, mem)
+	defer h.release()
+	if err := h.begin(); err != nil {
+		return nil, err
+	}
+	for {
+		hits, err := h.next()
+		if err == io.EOF {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+		for _, hit := range hits {
+			if mem != nil {
+				hit.Document.Source, hit.Sort = bytes.Clone(hit.Document.Source), bytes.Clone(hit.Sort)
+			}
+			all = append(all, hit)
 		}
 	}
 }
@@ -78,36 +107,74 @@ func TestParsePageRefuses(t *testing.T) {
 		"sequence no float": head + `{"_id":"1","_source":{},"sort":[1.5]}]}}`,
 		"garbage":           head + `x]}}`,
 	} {
-		_, err := parsePage([]byte(text), "i", true, false, nil)
+		_, err := parsePage([]byte(text), "i", true)
 		require.Error(t, err, name)
 		require.NotErrorIs(t, err, errShort, name)
+		_, err = readHits(strings.NewReader(text), nil)
+		require.Error(t, err, name)
+		require.NotErrorIs(t, err, io.ErrUnexpectedEOF, name)
 	}
 }
 
-func TestReadPageCutsOff(t *testing.T) {
-	text := head
-	for i := range 100 {
-		if i > 0 {
-			text += ","
+// Documents are found wherever the parts of an answer end in which it arrives, however large they are, in memory that is used again and in
+// memory that is not.
+func TestHitReader(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	mem := &pageMemory{}
+	for round := range 30 {
+		var texts, sources []string
+		for i := range r.IntN(40) {
+			size := r.IntN(100)
+			switch r.IntN(12) {
+			case 0:
+				size = r.IntN(2 * window)
+			case 1:
+				if round%10 == 0 {
+					size = largeWindow + r.IntN(largeWindow)
+				}
+			}
+			sources = append(sources, fmt.Sprintf(`{"n":%d,"pad":%q}`, i, strings.Repeat("y", size)))
+			texts = append(texts, hit(fmt.Sprintf("%q", fmt.Sprint("id", i)), sources[i], i))
 		}
-		text += hit(`"x"`, `{"big":"`+strings.Repeat("y", 1000)+`"}`, i)
+		text := head + strings.Join(texts, ",") + "]}}"
+		if round%3 == 0 { // what other programs would send
+			text = `{"hits":{"hits":[` + strings.Join(texts, ",") + `]},"pit_id":"p1","timed_out":false,"_shards":{"total":1,"failed":0}}`
+		}
+		for _, mem := range []*pageMemory{nil, mem} {
+			hits, err := readHits(iotest.HalfReader(strings.NewReader(text)), mem)
+			require.NoError(t, err)
+			require.Len(t, hits, len(sources))
+			for i, h := range hits {
+				require.Equal(t, sources[i], string(h.Document.Source))
+				require.Equal(t, fmt.Sprint("id", i), h.Document.ID)
+				require.Equal(t, int64(i), h.Document.SeqNo)
+				require.Equal(t, fmt.Sprintf("[%d,%d]", i, i+7), string(h.Sort))
+			}
+		}
+		hits, err := readHits(iotest.ErrReader(syscall.ECONNRESET), mem)
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+		require.Empty(t, hits)
 	}
-	text += "]}}"
-	for _, limit := range []int{10, 500, 1500, 20_000, len(text) - 1, len(text) + 10} {
-		p, n, err := readPage(iotest.HalfReader(strings.NewReader(text)), "i", true, true, limit, 0, &pageMemory{})
-		require.NoError(t, err)
-		require.NotEmpty(t, p.hits)
-		require.LessOrEqual(t, n, len(text))
-		for i, h := range p.hits {
-			require.EqualValues(t, i, h.Document.SeqNo)
-		}
-		if limit > len(text) {
-			require.True(t, p.whole)
-			require.Len(t, p.hits, 100)
-		}
-	}
-	_, _, err := readPage(strings.NewReader(text[:5000]), "i", true, false, 1<<20, 0, &pageMemory{})
-	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+}
+
+// One reader at a time has a large document, and whoever waits for it ends with the context.
+func TestHitReaderWaits(t *testing.T) {
+	c := New(nil, nil)
+	text := head + hit(`"x"`, `{"pad":"`+strings.Repeat("y", 2*largeWindow)+`"}`, 1) + "]}}"
+	first := newHitReader(t.Context(), c, strings.NewReader(text), "i", true, false, nil)
+	require.NoError(t, first.begin())
+	hits, err := first.next()
+	require.NoError(t, err)
+	require.Len(t, hits, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	second := newHitReader(ctx, c, strings.NewReader(text), "i", true, false, nil)
+	require.NoError(t, second.begin())
+	_, err = second.next()
+	require.ErrorIs(t, err, context.Canceled)
+	first.release()
+	second.release()
+	require.True(t, c.large.TryAcquire(1))
 }
 
 // What the scanner finds must be what encoding/json finds, in every text that encoding/json takes.
@@ -115,7 +182,7 @@ func FuzzParsePage(f *testing.F) {
 	f.Add([]byte(head + hit(`"1"`, `{"a":"\\"}`, 3) + "]}}"))
 	f.Add([]byte(`{"timed_out":true,"_shards":{"failed":1,"failures":[{"reason":{"type":"x"}}]},"hits":{"hits":[]}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := parsePage(bytes.Clone(b), "i", false, false, nil)
+		p, err := parsePage(bytes.Clone(b), "i", false)
 		if err != nil || !json.Valid(b) {
 			return
 		}
@@ -131,6 +198,10 @@ func FuzzParsePage(f *testing.F) {
 			bytes.Count(b, []byte(`_source"`)) > len(p.hits) || bytes.ContainsRune(b, '\\') {
 			return // keys that stand twice, or in other case, are taken differently
 		}
+		arrived, err := readHits(iotest.OneByteReader(bytes.NewReader(b)), nil)
+		if err == nil { // sort values need not be numbers above
+			require.Len(t, arrived, len(p.hits))
+		}
 		if len(want.Hits.Hits) != len(p.hits) {
 			return
 		}
@@ -141,7 +212,8 @@ func FuzzParsePage(f *testing.F) {
 	})
 }
 
-func BenchmarkParsePage(b *testing.B) {
+func BenchmarkHits(b *testing.B) {
+	c := New(nil, nil)
 	for name, source := range map[string]string{
 		"short texts": `{"@timestamp":"2026-11-22T00:00:00.000Z","agent":{"type":"filebeat","version":"8.19.0","id":"0fe1d2c3"},"host":{"name":"node-07.example.com"},` +
 			`"log":{"offset":81234567,"file":{"path":"/var/log/containers/checkout-x4k_shop.log"}},"kubernetes":{"namespace":"shop","pod":{"name":"checkout-x4k"},` +
@@ -160,38 +232,21 @@ func BenchmarkParsePage(b *testing.B) {
 		buf.WriteString("]}}")
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(buf.Len()))
-			hits := make([]Hit, 0, 5000)
+			mem := &pageMemory{}
 			for b.Loop() {
-				p, err := parsePage(buf.Bytes(), "i", true, false, hits)
-				if err != nil || len(p.hits) != 5000 {
-					b.Fatal(err)
+				n := 0
+				h := newHitReader(b.Context(), c, bytes.NewReader(buf.Bytes()), "i", true, false, mem)
+				err := h.begin()
+				for err == nil {
+					var hits []Hit
+					hits, err = h.next()
+					n += len(hits)
+				}
+				if err != io.EOF || n != 5000 {
+					b.Fatal(n, err)
 				}
 			}
 		})
-	}
-}
-
-// A page lies where the page before lay, and is not mixed with it.
-func TestReadPageAgain(t *testing.T) {
-	page := func(ids ...string) string {
-		var hits []string
-		for i, id := range ids {
-			hits = append(hits, fmt.Sprintf(`{"_id":%q,"_source":{"id":%q},"sort":[%d]}`, id, id, i))
-		}
-		return `{"timed_out":false,"_shards":{"total":1,"failed":0},"hits":{"hits":[` + strings.Join(hits, ",") + `]}}`
-	}
-	mem := &pageMemory{}
-	for _, ids := range [][]string{{"a", "b", "c"}, {"longer", "ids"}, {}, {strings.Repeat("x", 100_000), "b"}, {"c"}} {
-		p, n, err := readPage(iotest.HalfReader(strings.NewReader(page(ids...))), "i", true, false, pageLimit, 0, mem)
-		require.NoError(t, err)
-		require.Equal(t, len(page(ids...)), n)
-		require.True(t, p.whole)
-		require.Len(t, p.hits, len(ids))
-		for i, h := range p.hits {
-			require.Equal(t, ids[i], h.Document.ID)
-			require.Equal(t, fmt.Sprintf(`{"id":%q}`, ids[i]), string(h.Document.Source))
-			require.Equal(t, int64(i), h.Document.SeqNo)
-		}
 	}
 }
 

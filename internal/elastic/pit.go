@@ -1,7 +1,6 @@
 package elastic
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,12 +12,9 @@ import (
 	"time"
 )
 
-// A page is cut off when it grows past pageLimit; pageTarget is what page sizes aim at.
 const (
-	pageTarget = 4 << 20
-	pageLimit  = 8 << 20
-	pooledPage = 2 * pageLimit // the most memory of a page that is used again: that of a large document is not
-	maxHits    = 10_000        // index.max_result_window's default
+	pageTarget = 4 << 20 // bytes that an answer aims at
+	maxHits    = 10_000  // index.max_result_window's default
 
 	openKeepAlive = time.Minute
 )
@@ -104,11 +100,20 @@ func (p *pit) follow(id string) {
 	}
 }
 
-// search sends a search with the point in time added to its body, and reads about limit bytes of the answer. Where not one hit is
-// complete by then, reading goes on if the search asked for one hit only; else the error is errLargeHit. What the page holds lies in mem.
-func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, limit, hint int, mem *pageMemory) (*page, int, error) {
-	var out *page
-	var size int
+// search sends a search with the point in time added to its body, and calls fn with the hits of the answer as they arrive. Hits and their
+// bytes are good until fn returns if mem is given, else as long as they are referenced. Where the connection breaks, the search is sent again: fn
+// has to change the body, so that it goes on after what fn got. The result is the size of the last answer.
+func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem *pageMemory, fn func(hits []Hit) error) (int, error) {
+	size := 0
+	alone := body["size"] == 1
+	if alone {
+		// Documents are asked for one by one where they are large.
+		if err := p.c.large.Acquire(ctx, 1); err != nil {
+			return 0, context.Cause(ctx)
+		}
+		defer p.c.large.Release(1)
+	}
+	var failed error
 	err := p.c.attempts(ctx, true, func(ctx context.Context) error {
 		b, err := p.body(body)
 		if err != nil {
@@ -116,31 +121,43 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, lim
 		}
 		r := Request{Method: "POST", Path: "/_search", Query: url.Values{"allow_partial_search_results": {"false"}}, Body: b}
 		res, err := p.c.send(ctx, r)
-		if HasCause(err, "circuit_breaking_exception") && body["size"] != 1 {
+		if HasCause(err, "circuit_breaking_exception") && !alone {
 			return &tooLargeError{err.Error()}
 		}
 		if err != nil {
 			return err
 		}
-		out, size, err = readPage(res.Body, p.index, bySeqNo, body["size"] == 1, limit, hint, mem)
-		if out != nil && out.whole {
-			closeBody(res)
-		} else {
+		h := newHitReader(ctx, p.c, res.Body, p.index, bySeqNo, alone, mem)
+		defer h.release()
+		err = h.begin()
+		if err == nil {
+			err = h.head.check(r)
+		}
+		if err == nil {
+			p.follow(h.head.pitID)
+		}
+		for err == nil {
+			var hits []Hit
+			if hits, err = h.next(); err == nil {
+				failed = fn(hits)
+				err = failed
+			}
+		}
+		if err != io.EOF {
 			_ = res.Body.Close() // the rest is not wanted
-		}
-		if errors.Is(err, errLargeHit) {
-			return err
-		}
-		if err != nil {
+			if failed != nil {
+				return nil // it may look as if another attempt could help
+			}
 			return fmt.Errorf("POST /_search: %w", redact(err))
 		}
-		return out.head.check(r)
+		closeBody(res)
+		size = h.size
+		return nil
 	})
-	if err != nil {
-		return nil, 0, err
+	if failed != nil {
+		return 0, failed
 	}
-	p.follow(out.head.pitID)
-	return out, size, nil
+	return size, err
 }
 
 // tooLargeError says that the server has not the memory for a page of that many documents.
@@ -159,66 +176,4 @@ func (h *pageHead) check(r Request) error {
 		return &PartialError{What: r.Method + " " + r.Path, Reason: "timed_out"}
 	}
 	return h.shards.check(r)
-}
-
-// errLargeHit says that the first hit of an answer is larger than a page may be.
-var errLargeHit = errors.New("a document larger than a page")
-
-// pageMemory is where a page lies: the answer, and its hits, which share the answer's bytes.
-type pageMemory struct {
-	buf  []byte
-	hits []Hit
-}
-
-// readPage reads an answer into mem. One that is longer than limit is cut off, if its head stood before the hits and at least one hit
-// is complete; else reading goes on, or fails with errLargeHit unless the answer may be large.
-func readPage(r io.Reader, index string, bySeqNo, large bool, limit, hint int, mem *pageMemory) (*page, int, error) {
-	if want := min(limit, max(hint, 64<<10)); cap(mem.buf) < want {
-		mem.buf = make([]byte, 0, want)
-	}
-	buf := mem.buf[:0]
-	for {
-		n, err := readUpTo(r, &buf, limit)
-		mem.buf = buf
-		if err != nil && err != io.EOF {
-			return nil, n, err
-		}
-		if cap(mem.hits) == 0 {
-			mem.hits = make([]Hit, 0, len(buf)/800)
-		}
-		p, perr := parsePage(buf, index, bySeqNo, err == nil, mem.hits[:0])
-		if perr != nil {
-			if errors.Is(perr, errShort) {
-				return nil, n, io.ErrUnexpectedEOF // the connection ended before the answer did
-			}
-			return nil, n, perr
-		}
-		mem.hits = p.hits
-		if p.whole || (p.head.complete() && len(p.hits) > 0) {
-			return p, n, nil
-		}
-		if !large {
-			return nil, n, errLargeHit
-		}
-		limit *= 2
-	}
-}
-
-// readUpTo appends to buf until it holds more than limit bytes (nil) or the reader ends (io.EOF).
-func readUpTo(r io.Reader, buf *[]byte, limit int) (int, error) {
-	b := *buf
-	for len(b) <= limit {
-		if len(b) == cap(b) {
-			// Not further than is needed: a page of a document each would else take twice the memory.
-			grown := max(min(2*cap(b), limit+bytes.MinRead), cap(b)+cap(b)/4, 64<<10)
-			b = append(make([]byte, 0, grown), b...)
-		}
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		*buf = b
-		if err != nil {
-			return len(b), err
-		}
-	}
-	return len(b), nil
 }

@@ -53,24 +53,22 @@ func (s *Shard) pageSize() int {
 	return min(int(max(pageTarget/d, 1)), s.Index.window, paced)
 }
 
-// Pages reads the documents of r, in the order of their sequence numbers, and calls fn for every page. It fails unless it
+// Pages reads the documents of r, in the order of their sequence numbers, and calls fn for some at a time. It fails unless it
 // read exactly the documents that the server counted in r. With reuse, hits and their bytes are good until fn returns, and
 // their memory is used again after.
 func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []Hit) error) error {
-	var mem *pageMemory // for ordinary pages, if it is used again
-	take := func() *pageMemory {
-		if pooled, ok := s.c.pages.Get().(*pageMemory); ok {
-			return pooled
+	var mem *pageMemory
+	if reuse {
+		mem, _ = s.c.pages.Get().(*pageMemory)
+		if mem == nil {
+			mem = &pageMemory{}
 		}
-		return &pageMemory{}
+		defer func() {
+			if cap(mem.buf) <= pooledWindow {
+				s.c.pages.Put(mem)
+			}
+		}()
 	}
-	give := func() {
-		if mem != nil && cap(mem.buf) <= pooledPage {
-			s.c.pages.Put(mem)
-		}
-		mem = nil
-	}
-	defer give()
 	bySeqNo := r.From >= 0
 	body := map[string]any{"track_total_hits": false}
 	if bySeqNo {
@@ -86,40 +84,37 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 		body["_source"] = map[string]bool{"exclude_vectors": false}
 	}
 	var docs, sum int64
+	take := func(hits []Hit) error {
+		for i := range hits {
+			h := &hits[i]
+			if h.Document.Source == nil {
+				return fmt.Errorf("document %q has no _source", h.Document.ID)
+			}
+			if s.o.Versions && !h.Document.Versioned {
+				return fmt.Errorf("document %q has no _version", h.Document.ID)
+			}
+			sum += h.Document.SeqNo
+		}
+		docs += int64(len(hits))
+		// A copy: the memory of what was read may be used again.
+		after := json.RawMessage(slices.Clone(hits[len(hits)-1].Sort))
+		if err := fn(hits); err != nil {
+			return err
+		}
+		body["search_after"] = after
+		return nil
+	}
 	window := s.Index.window
 	most, trips := window, 0
-	alone := false // documents are read one by one, and by no other reader meanwhile: they are large
-	defer func() {
-		if alone {
-			s.c.large.Release(1)
-		}
-	}()
 	for docs < r.Docs {
 		size := min(s.pageSize(), most)
 		// Since the segment was planned, documents may have turned out to be a little larger: a page has room for that.
 		if docs == 0 && most == window && r.Docs <= int64(size)+int64(size)/4 && r.Docs < int64(window) {
 			size = window // the whole segment in one page, and a document too many would show
 		}
-		if alone {
-			size = 1
-		}
-		if size == 1 && !alone {
-			// It may be of any size. Who waits keeps no memory.
-			give()
-			if err := s.c.large.Acquire(ctx, 1); err != nil {
-				return context.Cause(ctx)
-			}
-			alone = true
-		}
 		body["size"] = size
-		page := &pageMemory{}
-		if reuse && !alone {
-			if mem == nil {
-				mem = take()
-			}
-			page = mem
-		}
-		p, bytes, err := s.pit.search(ctx, body, bySeqNo, pageLimit, s.pageBytes(r.Docs-docs), page)
+		before := docs
+		bytes, err := s.pit.search(ctx, body, bySeqNo, mem, take)
 		var large *tooLargeError
 		if errors.As(err, &large) {
 			most = max(int(min(int64(size), r.Docs-docs))/2, 1)
@@ -129,41 +124,18 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 			trips++
 			continue
 		}
-		if errors.Is(err, errLargeHit) {
-			most = 1
-			continue
-		}
 		if err != nil {
 			return err
 		}
 		most = min(2*most, window) // the server's memory may have become free
-		for i := range p.hits {
-			h := &p.hits[i]
-			if h.Document.Source == nil {
-				return fmt.Errorf("document %q has no _source", h.Document.ID)
-			}
-			if s.o.Versions && !h.Document.Versioned {
-				return fmt.Errorf("document %q has no _version", h.Document.ID)
-			}
-			sum += h.Document.SeqNo
-		}
-		docs += int64(len(p.hits))
-		if len(p.hits) > 0 {
-			s.learn(int64(bytes), int64(len(p.hits)))
-			if err := fn(p.hits); err != nil {
-				return err
-			}
-			// A copy: the whole answer, which may be large, would be kept until the next one is there.
-			body["search_after"] = json.RawMessage(slices.Clone(p.hits[len(p.hits)-1].Sort))
-			if err := s.o.Pace.wait(ctx, len(p.hits), bytes); err != nil {
+		n := docs - before
+		if n > 0 {
+			s.learn(int64(bytes), n)
+			if err := s.o.Pace.wait(ctx, int(n), bytes); err != nil {
 				return err
 			}
 		}
-		if alone && bytes < pageTarget {
-			s.c.large.Release(1)
-			alone = false
-		}
-		if p.whole && len(p.hits) < size {
+		if n < int64(size) {
 			break
 		}
 	}
@@ -182,11 +154,6 @@ type CountError struct {
 func (e *CountError) Error() string {
 	return fmt.Sprintf("sequence numbers [%d,%d): read %d documents (sum %d), the server counted %d (sum %d)",
 		e.Range.From, e.Range.To, e.Docs, e.Sum, e.Range.Docs, e.Range.Sum)
-}
-
-// pageBytes is the expected size of an answer with n documents.
-func (s *Shard) pageBytes(n int64) int {
-	return int(min(s.perDoc.Load()*min(n, maxHits)*9/8+4096, pageLimit))
 }
 
 // learn takes a page's size into the estimate: at once when documents are larger than thought, slowly when smaller.

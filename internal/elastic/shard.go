@@ -205,19 +205,18 @@ func (s *Shard) Last(ctx context.Context, upTo int64) (*layout.Document, int64, 
 	if s.Index.vectors {
 		body["_source"] = map[string]bool{"exclude_vectors": false}
 	}
-	// It may be of any size.
-	if err := s.c.large.Acquire(ctx, 1); err != nil {
-		return nil, 0, context.Cause(ctx)
-	}
-	defer s.c.large.Release(1)
-	p, _, err := s.pit.search(ctx, body, true, pageLimit, 0, &pageMemory{})
+	var last *Hit
+	_, err := s.pit.search(ctx, body, true, nil, func(hits []Hit) error {
+		last = &hits[0]
+		return nil
+	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("read the document at sequence number %d: %w", upTo, err)
 	}
-	if len(p.hits) == 0 {
+	if last == nil {
 		return nil, 0, nil
 	}
-	return &p.hits[0].Document, p.hits[0].PrimaryTerm, nil
+	return &last.Document, last.PrimaryTerm, nil
 }
 
 // aggregate runs aggregations over the point in time.
@@ -239,7 +238,7 @@ func (s *Shard) aggregate(ctx context.Context, query any, aggs map[string]any, o
 		if err != nil {
 			return err
 		}
-		p, err := parsePage(res.Body, s.Index.Name, false, false, nil)
+		p, err := parsePage(res.Body, s.Index.Name, false)
 		if err != nil {
 			if errors.Is(err, errShort) {
 				return &PartialError{What: "POST /_search", Reason: "the answer ends early"}

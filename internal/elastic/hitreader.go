@@ -1,0 +1,194 @@
+package elastic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+)
+
+const (
+	// window is how many bytes of an answer are looked at together. They stay in the processor's cache from the connection to the repository.
+	window = 256 << 10
+	// largeWindow is how many there may be, for the sake of a document that is so large, without waiting for others to be done with theirs.
+	largeWindow = 8 << 20
+	// pooledWindow is the most memory that is kept for the next answer.
+	pooledWindow = 4 * window
+)
+
+// pageMemory is where a part of an answer lies, and its hits, which share its bytes.
+type pageMemory struct {
+	buf  []byte
+	hits []Hit
+}
+
+// hitReader reads the hits of an answer while it arrives.
+type hitReader struct {
+	ctx     context.Context
+	c       *Client
+	body    io.Reader
+	bySeqNo bool
+	mem     *pageMemory // nil: what was returned is never used again
+	alone   bool        // no other answer with a large document is read
+	large   bool        // c.large is held, for as long as there is a large one
+
+	head  pageHead
+	s     scanner // over what has arrived, from what was not returned yet
+	first bool    // no hit was read yet
+	ended bool    // all was
+	eof   bool
+	size  int // bytes that have arrived
+}
+
+func newHitReader(ctx context.Context, c *Client, body io.Reader, index string, bySeqNo, alone bool, mem *pageMemory) *hitReader {
+	h := &hitReader{ctx: ctx, c: c, body: body, bySeqNo: bySeqNo, alone: alone, mem: mem, first: true}
+	h.s.index = index
+	return h
+}
+
+// release lets others read a large document.
+func (h *hitReader) release() {
+	if h.large {
+		h.c.large.Release(1)
+		h.large = false
+	}
+}
+
+// begin reads the answer as far as the hits. After it, head says what stood there.
+func (h *hitReader) begin() error {
+	err := h.until(func() error {
+		h.head = pageHead{}
+		return h.s.begin(&h.head)
+	})
+	if err != nil || h.head.complete() {
+		return err
+	}
+	// What tells a good answer from a bad one stands after the hits: they all have to be kept until then.
+	from := 0
+	err = h.until(func() error {
+		from = h.s.i
+		for first := true; ; first = false {
+			more, err := h.s.another(first)
+			if err != nil {
+				return err
+			}
+			if !more {
+				return h.s.end(&h.head)
+			}
+			if err := h.s.skip(); err != nil {
+				return err
+			}
+		}
+	})
+	h.s.i = from
+	return err
+}
+
+// next returns the hits that have arrived, at least one, or io.EOF when there are no more.
+func (h *hitReader) next() ([]Hit, error) {
+	if h.ended {
+		return nil, io.EOF
+	}
+	var hits []Hit
+	if h.mem != nil {
+		hits = h.mem.hits[:0]
+	}
+	err := h.until(func() error {
+		for {
+			start := h.s.i
+			more, err := h.s.another(h.first)
+			if err == nil && !more {
+				if err = h.s.end(&h.head); err == nil {
+					h.ended = true
+					return nil
+				}
+			}
+			n := len(hits)
+			if err == nil {
+				hits = append(hits, Hit{}) // filled in its place: it is large
+				if err = h.s.hit(&hits[n], h.bySeqNo); err == nil {
+					h.first = false
+					continue
+				}
+			}
+			hits = hits[:n]
+			if errors.Is(err, errShort) && n > 0 {
+				h.s.i = start
+				return nil // the rest of the next one comes later
+			}
+			return err
+		}
+	})
+	if h.mem != nil {
+		h.mem.hits = hits
+	}
+	if err == nil && len(hits) == 0 {
+		err = io.EOF
+	}
+	return hits, err
+}
+
+// until calls read, and again with more of the answer, from where the scanner is, as long as what has arrived is too short for it.
+func (h *hitReader) until(read func() error) error {
+	for {
+		start := h.s.i
+		err := errShort
+		if len(h.s.b) > 0 {
+			err = read()
+		}
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, errShort) {
+			return fmt.Errorf("parse search answer at byte %d: %w", h.size-len(h.s.b)+h.s.i, err)
+		}
+		h.s.i = start
+		if h.eof {
+			return io.ErrUnexpectedEOF // the connection ended before the answer did
+		}
+		if err := h.fill(); err != nil {
+			return err
+		}
+	}
+}
+
+// fill moves what is left to the beginning of the memory, and reads until that is full. A text that fills it gets twice as much.
+func (h *hitReader) fill() error {
+	rest := h.s.b[h.s.i:]
+	want := window
+	for want < 2*len(rest) {
+		want *= 2
+	}
+	switch {
+	case want > largeWindow && !h.large && !h.alone:
+		// Who waits keeps little.
+		if err := h.c.large.Acquire(h.ctx, 1); err != nil {
+			return context.Cause(h.ctx)
+		}
+		h.large = true
+	case want <= largeWindow:
+		h.release()
+	}
+	var b []byte
+	if h.mem != nil && cap(h.mem.buf) >= want && cap(h.mem.buf) <= max(2*want, pooledWindow) {
+		b = h.mem.buf[:copy(h.mem.buf[:cap(h.mem.buf)], rest)]
+	} else {
+		b = append(make([]byte, 0, want), rest...)
+	}
+	if h.mem != nil {
+		h.mem.buf = b
+	}
+	before := len(b)
+	var err error
+	for len(b) < cap(b) && err == nil {
+		var n int
+		n, err = h.body.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+	}
+	h.size += len(b) - before
+	h.s.b, h.s.i = b, 0
+	if err == io.EOF {
+		h.eof, err = true, nil
+	}
+	return err
+}
