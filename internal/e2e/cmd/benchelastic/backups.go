@@ -20,7 +20,7 @@ func median(all []cost) cost {
 
 // read is one run of a reader, which must have got at least the documents.
 func (b *bench) read(ctx context.Context, method string) (cost, error) {
-	o, err := b.do(ctx, task{Do: "read", Index: logs, Method: method})
+	o, err := b.do(ctx, task{Do: "read", Index: logs, Method: method, Concurrency: b.concurrency})
 	if err != nil {
 		return cost{}, err
 	}
@@ -32,7 +32,7 @@ func (b *bench) read(ctx context.Context, method string) (cost, error) {
 
 // backup is one into a repository.
 func (b *bench) backup(ctx context.Context, t task) (*outcome, error) {
-	t.Do, t.Index, t.Repo = "backup", logs, b.repo(t.Repo)
+	t.Do, t.Index, t.Repo, t.Concurrency = "backup", logs, b.repo(t.Repo), b.concurrency
 	return b.do(ctx, t)
 }
 
@@ -112,18 +112,8 @@ func (b *bench) stages(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("stages: %w", err)
 	}
-	var all []measure.Stage
-	if err := json.Unmarshal(out, &all); err != nil {
-		return 0, err
-	}
 	sum := 0.0
-	for _, s := range all {
-		// Documents are not cut by the chunker, and do not come from a file.
-		if s.Backup && s.Once == 0 && s.Name != "chunker" && s.Name != "read and copy" {
-			sum += s.PerGiB
-		}
-	}
-	return sum * float64(b.bytes) / (1 << 30), nil
+	return sum, json.Unmarshal(out, &sum)
 }
 
 // snapshot has the server make one of its own, without a limit, and removes it.

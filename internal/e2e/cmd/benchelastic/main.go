@@ -45,6 +45,7 @@ func main() {
 	flag.IntVar(&b.unchanged, "unchanged", 100, "increments without a change")
 	flag.IntVar(&b.increments, "increments", 30, "increments with 1% of the documents updated")
 	flag.IntVar(&b.heap, "heap", 2048, "of the server, in MiB")
+	flag.IntVar(&b.concurrency, "concurrency", 3, "searches at a time, of escrow and of the reader by ranges")
 	flag.StringVar(&b.profiles, "profiles", "", "a directory for CPU profiles of escrow's part")
 	only := flag.String("only", "backup,peers,increments,restore", "parts to run")
 	dir := flag.String("dir", os.TempDir(), "where to work; a tmpfs keeps the disk out of it")
@@ -57,11 +58,11 @@ func main() {
 
 // bench is one invocation.
 type bench struct {
-	docs, rounds, unchanged, increments, heap int
-	hard                                      bool
-	version                                   esserver.Version
-	parts                                     []string
-	profiles                                  string
+	docs, rounds, unchanged, increments, heap, concurrency int
+	hard                                                   bool
+	version                                                esserver.Version
+	parts                                                  []string
+	profiles                                               string
 
 	exe, work string
 	s         *server
@@ -145,17 +146,18 @@ func serverCPU(c cost) float64 { return c.Server }
 
 // task is what a process of ours is told to do.
 type task struct {
-	Do      string // a name of steps
-	URL     string
-	PID     int    // of the server
-	Index   string // to read
-	To      string // to write
-	Repo    string
-	Times   int // default 1
-	Method  string
-	Profile string
+	Do          string // a name of steps
+	URL         string
+	PID         int    // of the server
+	Index       string // to read
+	To          string // to write
+	Repo        string
+	Times       int // default 1
+	Method      string
+	Profile     string
+	Concurrency int // requests at a time
 	// Of bulk requests, and how many documents to write with them; 0: all.
-	Size, Concurrency, Docs int
+	Size, Docs int
 }
 
 // outcome is what it tells: the mean of all times.

@@ -15,7 +15,7 @@ import (
 // The ways to read that are the fastest. Both throw away what they read.
 const (
 	inOrder  = "order"  // a point in time and a stream for each shard, in the order in which documents lie, page after page
-	byRanges = "ranges" // a range of sequence numbers a request, four at a time: nothing of an answer is looked at
+	byRanges = "ranges" // a range of sequence numbers a request, some at a time: nothing of an answer is looked at
 )
 
 const pageDocs = 5000
@@ -28,7 +28,7 @@ func (t *task) read(ctx context.Context) (*outcome, error) {
 	out.Cost, err = t.timed(func() error {
 		g, ctx := errgroup.WithContext(ctx)
 		if t.Method == byRanges {
-			g.SetLimit(4)
+			g.SetLimit(t.Concurrency)
 		}
 		for n := range 2 {
 			var pit struct{ ID string }

@@ -146,7 +146,7 @@ func (t *task) backup(ctx context.Context) (*outcome, error) {
 	}
 	out := &outcome{}
 	// Every 30th increment reads everything, unless it is told not to. It costs what a full backup does.
-	o := &backup.Options{Indices: []string{t.Index}, Sections: []string{"none"}, VerifyEvery: -1}
+	o := &backup.Options{Indices: []string{t.Index}, Sections: []string{"none"}, VerifyEvery: -1, Concurrency: t.Concurrency}
 	out.Cost, err = t.timed(func() error {
 		res, err := backup.Run(ctx, es, r, o)
 		if err == nil {
@@ -260,22 +260,52 @@ func (t *task) bulk(ctx context.Context) (*outcome, error) {
 	return out, err
 }
 
-// stages measures the stages of a backup on the bytes of the newest snapshot.
-func (t *task) stages(ctx context.Context) ([]measure.Stage, error) {
-	r, docs, err := t.documents(ctx)
+// stages is the CPU seconds that the stages of a backup take alone on the bytes of the newest snapshot: what is in its documents files and in its
+// ids files, without reading from the server.
+func (t *task) stages(ctx context.Context) (float64, error) {
+	r, files, err := t.files(ctx)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer func() { _ = r.Close() }() // the process ends
-	path := filepath.Join(filepath.Dir(t.Repo), "documents")
-	f, err := os.Create(path)
+	sum := 0.0
+	for _, name := range []func(index string, shard int) string{layout.DocumentsPath, layout.IDsPath} {
+		path := filepath.Join(filepath.Dir(t.Repo), "documents")
+		size, err := t.join(files, name, path)
+		if err != nil {
+			return 0, err
+		}
+		all, err := measure.Stages(path)
+		if err := errors.Join(err, os.Remove(path)); err != nil {
+			return 0, err
+		}
+		for _, s := range all {
+			// Documents are not cut by the chunker, and do not come from a file.
+			if s.Backup && s.Once == 0 && s.Name != "chunker" && s.Name != "read and copy" {
+				sum += s.PerGiB * float64(size) / (1 << 30)
+			}
+		}
+	}
+	return sum, nil
+}
+
+// join writes a file of each shard to path, and returns their size.
+func (t *task) join(files fs.FS, name func(index string, shard int) string, path string) (size int64, err error) {
+	out, err := os.Create(path)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	_, err = io.Copy(f, docs)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
+	defer func() { err = errors.Join(err, out.Close()) }()
+	for n := range 2 {
+		in, err := files.Open(name(t.Index, n))
+		if err != nil {
+			return 0, err
+		}
+		copied, err := io.Copy(out, in)
+		if err := errors.Join(err, in.Close()); err != nil {
+			return 0, err
+		}
+		size += copied
 	}
-	all, err := measure.Stages(path)
-	return all, errors.Join(err, os.Remove(path))
+	return size, nil
 }
