@@ -6,12 +6,16 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/estest"
+	"github.com/escrow-backup/escrow/internal/elastic"
+	"github.com/escrow-backup/escrow/layout"
 	"github.com/escrow-backup/escrow/repository/repositorytest"
 )
 
@@ -47,4 +51,45 @@ func TestOneRequestASegment(t *testing.T) {
 	require.EqualValues(t, docs, res.Documents)
 	require.Greater(t, res.Segments, int64(5))
 	require.Equal(t, res.Segments, searches.Load())
+}
+
+// Shards of an index that are opened together are prepared together: statistics, a refresh and primary terms are of the whole index.
+func TestPrepareOnce(t *testing.T) {
+	const shards = 8
+	es := estest.NewHandler(nil).Transport()
+	create(t, es, "i", shards)
+	send(t, es, "POST", "/i/_bulk", "{\"index\":{}}\n{}\n")
+	var refreshes atomic.Int64
+	var begun sync.WaitGroup
+	begun.Add(shards)
+	c := elastic.New(&wire{next: es, at: -1, each: func(r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/_refresh") {
+			refreshes.Add(1)
+			begun.Wait()
+			time.Sleep(50 * time.Millisecond) // they have asked by then
+		}
+	}}, nil)
+	open := func(ix *elastic.Index, n int) {
+		sh, err := c.OpenShard(t.Context(), ix, n, elastic.ReadOptions{})
+		require.NoError(t, err)
+		require.True(t, sh.Info.Sealed, sh.Info.Reason)
+		sh.Close(t.Context())
+	}
+	ix, err := c.Index(t.Context(), layout.Cluster{}, "i")
+	require.NoError(t, err)
+	var all sync.WaitGroup
+	for n := range shards {
+		all.Go(func() {
+			begun.Done()
+			open(ix, n)
+		})
+	}
+	all.Wait()
+	require.Less(t, refreshes.Load(), int64(shards/2))
+
+	before := refreshes.Load()
+	for n := range shards { // one after another: each has to see what was written before it
+		open(ix, n)
+	}
+	require.Equal(t, before+shards, refreshes.Load())
 }

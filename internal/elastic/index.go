@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/escrow-backup/escrow/layout"
@@ -60,6 +61,9 @@ type Index struct {
 	vectors   bool // the server leaves vectors out unless told otherwise
 	nested    bool // documents may hold others, which the server's statistics count too
 	window    int  // how many hits a search may ask for
+
+	preparing sync.Mutex
+	prepared  *ready // the last one, whole
 }
 
 // Reserialised reports whether the server makes the bytes of _source anew for each answer, so that equal documents may differ
@@ -244,6 +248,12 @@ func (c *Client) shardStates(ctx context.Context, ix *Index) (map[int]shardState
 	return states, nil
 }
 
+// settled reports whether all copies have what the primary had done when its highest sequence number was this one. The zero value, which is
+// that of no primary, has not.
+func (s shardState) settled(highest int64) bool {
+	return s.copies > 0 && (!s.hasSeqNo || s.copies < 2 || s.checkpoint >= highest)
+}
+
 // CountIndices asks how many documents each index holds, roughly: nested ones are counted too.
 func (c *Client) CountIndices(ctx context.Context) (map[string]int64, error) {
 	var out struct {
@@ -297,9 +307,27 @@ type ready struct {
 	states   map[int]shardState
 	terms    map[int]int64
 	asOf     time.Time
+	done     time.Time
 	deadline time.Time // of waiting for checkpoints
 	unsealed string    // why no shard can be sealed
 	stale    string    // why documents that were acknowledged may be missing
+}
+
+// prepareOnce is prepare, or what it gave to another shard of the index that was opened meanwhile.
+func (c *Client) prepareOnce(ctx context.Context, ix *Index, number int, timeout time.Duration) (*ready, error) {
+	asked := time.Now()
+	ix.preparing.Lock()
+	defer ix.preparing.Unlock()
+	if r := ix.prepared; r != nil && r.done.After(asked) && r.states[number].settled(r.states[number].maxSeqNo) {
+		own := *r
+		own.deadline = time.Now().Add(timeout)
+		return &own, nil
+	}
+	r, err := c.prepare(ctx, ix, number, timeout)
+	if err == nil {
+		ix.prepared = r
+	}
+	return r, err
 }
 
 // prepare reads primary terms and checkpoints of an index, and then refreshes it. The terms are read first: if they are the same when
@@ -331,6 +359,7 @@ func (c *Client) prepare(ctx context.Context, ix *Index, number int, timeout tim
 		r.unsealed = "no right to refresh"
 		r.stale = "no right to refresh: documents that were acknowledged but not yet refreshed may be missing"
 	}
+	r.done = time.Now()
 	return r, nil
 }
 
@@ -345,11 +374,14 @@ func (c *Client) settled(ctx context.Context, ix *Index, number int, deadline ti
 		if err != nil {
 			return nil, err
 		}
-		now := states[number]
+		now, ok := states[number]
+		if !ok {
+			return states, nil
+		}
 		if highest < 0 {
 			highest = now.maxSeqNo
 		}
-		if !now.hasSeqNo || now.copies < 2 || now.checkpoint >= highest || time.Now().After(deadline) {
+		if now.settled(highest) || time.Now().After(deadline) {
 			return states, nil
 		}
 		if err := c.o.Sleep(ctx, wait); err != nil {

@@ -71,7 +71,11 @@ const (
 func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOptions) (*Shard, error) {
 	o.defaults()
 	for attempt := 1; ; attempt++ {
-		s, err := c.openShard(ctx, ix, number, o)
+		prepare := c.prepareOnce
+		if attempt > 1 {
+			prepare = c.prepare
+		}
+		s, err := c.openShard(ctx, ix, number, o, prepare)
 		var moved *movedError
 		if attempt == openAttempts || !errors.As(err, &moved) {
 			return s, err
@@ -88,8 +92,9 @@ type movedError struct{ what string }
 
 func (e *movedError) Error() string { return e.what + " while the point in time was opened" }
 
-func (c *Client) openShard(ctx context.Context, ix *Index, number int, o ReadOptions) (_ *Shard, err error) {
-	before, err := c.prepare(ctx, ix, number, o.SealTimeout)
+func (c *Client) openShard(ctx context.Context, ix *Index, number int, o ReadOptions,
+	prepare func(ctx context.Context, ix *Index, number int, timeout time.Duration) (*ready, error)) (_ *Shard, err error) {
+	before, err := prepare(ctx, ix, number, o.SealTimeout)
 	if err != nil {
 		return nil, err
 	}
@@ -198,25 +203,36 @@ func (e *HiddenError) Error() string {
 // Last returns the live document with the highest sequence number of at most upTo, and its primary term: nil if there is no such
 // document, the term 0 if the server does not say.
 func (s *Shard) Last(ctx context.Context, upTo int64) (*layout.Document, int64, error) {
+	// It lies near the end in general, and the server sorts all of the range.
+	for span := int64(1000); ; span *= 100 {
+		from := max(upTo+1-span, 0)
+		hit, err := s.lastIn(ctx, from, upTo+1)
+		if err != nil {
+			return nil, 0, fmt.Errorf("read the document at sequence number %d: %w", upTo, err)
+		}
+		if hit != nil {
+			return &hit.Document, hit.PrimaryTerm, nil
+		}
+		if from == 0 {
+			return nil, 0, nil
+		}
+	}
+}
+
+// lastIn returns the hit with the highest sequence number in a range, nil if there is none.
+func (s *Shard) lastIn(ctx context.Context, from, to int64) (last *Hit, err error) {
 	body := map[string]any{
-		"size": 1, "track_total_hits": false, "seq_no_primary_term": true, "query": seqRange(0, upTo+1),
+		"size": 1, "track_total_hits": false, "seq_no_primary_term": true, "query": seqRange(from, to),
 		"sort": []any{map[string]string{"_seq_no": "desc"}},
 	}
 	if s.Index.vectors {
 		body["_source"] = map[string]bool{"exclude_vectors": false}
 	}
-	var last *Hit
-	_, err := s.pit.search(ctx, body, true, nil, func(hits []Hit) error {
+	_, err = s.pit.search(ctx, body, true, nil, func(hits []Hit) error {
 		last = &hits[0]
 		return nil
 	})
-	if err != nil {
-		return nil, 0, fmt.Errorf("read the document at sequence number %d: %w", upTo, err)
-	}
-	if last == nil {
-		return nil, 0, nil
-	}
-	return &last.Document, last.PrimaryTerm, nil
+	return last, err
 }
 
 // aggregate runs aggregations over the point in time.
