@@ -146,7 +146,7 @@ func (c *comparison) plan(ctx context.Context) (*shardPlan, error) {
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.j.o.Concurrency)
-	if c.ids, err = c.j.parent.openIDs(c.sh); err != nil {
+	if c.ids, err = c.j.parent.openIDs(c.sh.Index.Name, c.sh.Info.Number); err != nil {
 		return nil, &ownError{err}
 	}
 	defer c.ids.close()

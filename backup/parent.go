@@ -70,18 +70,10 @@ func (j *job) reusable(ctx context.Context, sh *elastic.Shard) (segments []*stor
 		return nil, "no parent", nil
 	}
 	ix, number := sh.Index, sh.Info.Number
-	i := slices.IndexFunc(p.manifest.Indices, func(x layout.Index) bool { return x.Name == ix.Name })
-	if i < 0 {
-		return nil, "the index is not in the parent", nil
+	old, why := p.shard(ix, number)
+	if old == nil {
+		return nil, why, nil
 	}
-	if p.manifest.Indices[i].UUID != ix.UUID {
-		return nil, "the index is another one than the parent's of its name", nil
-	}
-	k := slices.IndexFunc(p.manifest.Indices[i].Shards, func(x layout.Shard) bool { return x.Number == number })
-	if k < 0 {
-		return nil, "the shard is not in the parent", nil
-	}
-	old := p.manifest.Indices[i].Shards[k]
 	switch {
 	case !old.Sealed:
 		return nil, "the parent was not sealed: " + old.Reason, nil
@@ -100,15 +92,35 @@ func (j *job) reusable(ctx context.Context, sh *elastic.Shard) (segments []*stor
 		j.log.Warn("parent cannot be used", "index", ix.Name, "shard", number, "error", err)
 		return nil, "the parent's files cannot be used: " + err.Error(), nil
 	}
-	why, err = p.rewound(ctx, sh, &old, segments)
+	why, err = p.rewound(ctx, ix.Name, sh.Last, old, segments)
 	return segments, why, err
 }
+
+// shard finds a shard in the parent; why says why it is not there.
+func (p *parent) shard(ix *elastic.Index, number int) (old *layout.Shard, why string) {
+	i := slices.IndexFunc(p.manifest.Indices, func(x layout.Index) bool { return x.Name == ix.Name })
+	if i < 0 {
+		return nil, "the index is not in the parent"
+	}
+	in := &p.manifest.Indices[i]
+	if in.UUID != ix.UUID {
+		return nil, "the index is another one than the parent's of its name"
+	}
+	k := slices.IndexFunc(in.Shards, func(x layout.Shard) bool { return x.Number == number })
+	if k < 0 {
+		return nil, "the shard is not in the parent"
+	}
+	return &in.Shards[k], ""
+}
+
+// lastDocument is Shard.Last.
+type lastDocument func(ctx context.Context, upTo int64) (d *Document, term int64, err error)
 
 // rewound says why a shard cannot be the parent's going on: a node whose disk was put back to an earlier state has the same uuids and history,
 // and numbers what it does from then on as before. But in general it does so in a higher primary term, and the last document below
 // the parent's checkpoint is another one. That the term is higher is not enough to know: every restart makes it so.
-func (p *parent) rewound(ctx context.Context, sh *elastic.Shard, old *layout.Shard, segments []*storedSegment) (why string, err error) {
-	d, term, err := sh.Last(ctx, old.GlobalCheckpoint)
+func (p *parent) rewound(ctx context.Context, index string, last lastDocument, old *layout.Shard, segments []*storedSegment) (why string, err error) {
+	d, term, err := last(ctx, old.GlobalCheckpoint)
 	if d == nil || err != nil {
 		return "", err
 	}
@@ -123,7 +135,7 @@ func (p *parent) rewound(ctx context.Context, sh *elastic.Shard, old *layout.Sha
 		end = max(end, g.To)
 	}
 	if d.SeqNo >= end {
-		if d, _, err = sh.Last(ctx, end-1); d == nil || err != nil {
+		if d, _, err = last(ctx, end-1); d == nil || err != nil {
 			return "", err
 		}
 	}
@@ -131,7 +143,7 @@ func (p *parent) rewound(ctx context.Context, sh *elastic.Shard, old *layout.Sha
 	if i < 0 {
 		return "", nil // of a range in which the parent held nothing: the counts will tell
 	}
-	ids, err := p.openIDs(sh)
+	ids, err := p.openIDs(index, old.Number)
 	if err != nil {
 		return "", &ownError{err}
 	}
@@ -155,8 +167,8 @@ type idsOf struct {
 	close func()
 }
 
-func (p *parent) openIDs(sh *elastic.Shard) (*idsOf, error) {
-	f, err := p.fsys.Open(layout.IDsPath(sh.Index.Name, sh.Info.Number))
+func (p *parent) openIDs(index string, shard int) (*idsOf, error) {
+	f, err := p.fsys.Open(layout.IDsPath(index, shard))
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,9 @@ func (j *job) shardWithRetry(ctx context.Context, out output, ix *elastic.Index,
 }
 
 func (j *job) shard(ctx context.Context, out output, ix *elastic.Index, n int) (_ *shardJob, err error) {
+	if s, err := j.resting(ctx, out, ix, n); s != nil || err != nil {
+		return s, err
+	}
 	sh, err := j.c.OpenShard(ctx, ix, n, j.reading)
 	if err != nil {
 		return nil, err
@@ -89,16 +92,7 @@ func (j *job) shard(ctx context.Context, out output, ix *elastic.Index, n int) (
 		return nil, err
 	}
 	s.tally.notReused = plan.notReused
-	for _, g := range plan.kept {
-		s.count.add(g.Docs, g.Bytes, true)
-		if g.Deletes == 0 {
-			s.tally.reused++
-			s.tally.docsReused += g.Docs
-		}
-		if g.changed {
-			s.tally.changed++
-		}
-	}
+	s.takeOver(plan.kept)
 	if j.verifying {
 		if s.tally.read, err = j.verifyKept(ctx, sh, plan.kept); err != nil {
 			return nil, err

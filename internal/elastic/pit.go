@@ -22,21 +22,24 @@ const (
 // closeTimeout is how long the server is waited for when what it holds open is to be closed.
 const closeTimeout = 5 * time.Second
 
-// pit is a point in time on one shard. Its methods may be called concurrently.
+// pit is a point in time on one shard, or with an empty id the shard as any search sees it. Its methods may be called concurrently.
 type pit struct {
 	c         *Client
 	index     string
+	shard     int
 	keepAlive string
 
 	mu sync.Mutex
 	id string
 }
 
+func preference(shard int) string { return "_shards:" + strconv.Itoa(shard) }
+
 func millis(d time.Duration) string { return strconv.FormatInt(max(d.Milliseconds(), 1000), 10) + "ms" }
 
 // openPIT opens a point in time on one shard of an index.
 func (c *Client) openPIT(ctx context.Context, index string, shard int, keepAlive time.Duration) (*pit, error) {
-	p := &pit{c: c, index: index, keepAlive: millis(keepAlive)}
+	p := &pit{c: c, index: index, shard: shard, keepAlive: millis(keepAlive)}
 	var out struct {
 		ID     string `json:"id"`
 		Shards *struct {
@@ -51,7 +54,7 @@ func (c *Client) openPIT(ctx context.Context, index string, shard int, keepAlive
 		return c.jsonOnce(lasting, Request{
 			Method: "POST", Path: "/" + PathEscape(index) + "/_pit",
 			// Searches prolong it. One whose answer is lost on the way is gone after this time.
-			Query: url.Values{"keep_alive": {millis(min(keepAlive, openKeepAlive))}, "preference": {"_shards:" + strconv.Itoa(shard)}},
+			Query: url.Values{"keep_alive": {millis(min(keepAlive, openKeepAlive))}, "preference": {preference(shard)}},
 		}, &out)
 	})
 	if err != nil {
@@ -115,11 +118,10 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem
 	}
 	var failed error
 	err := p.c.attempts(ctx, true, func(ctx context.Context) error {
-		b, err := p.body(body)
+		r, err := p.request(body)
 		if err != nil {
 			return err
 		}
-		r := Request{Method: "POST", Path: "/_search", Query: url.Values{"allow_partial_search_results": {"false"}}, Body: b}
 		res, err := p.c.send(ctx, r)
 		if HasCause(err, "circuit_breaking_exception") && !alone {
 			return &tooLargeError{err.Error()}
@@ -148,7 +150,7 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem
 			if failed != nil {
 				return nil // it may look as if another attempt could help
 			}
-			return fmt.Errorf("POST /_search: %w", redact(err))
+			return fmt.Errorf("%s %s: %w", r.Method, r.Path, redact(err))
 		}
 		closeBody(res)
 		size = h.size
@@ -165,9 +167,18 @@ type tooLargeError struct{ text string }
 
 func (e *tooLargeError) Error() string { return e.text }
 
-func (p *pit) body(body map[string]any) ([]byte, error) {
-	body["pit"] = map[string]string{"id": p.current(), "keep_alive": p.keepAlive}
-	return json.Marshal(body)
+// request is a search with the given body.
+func (p *pit) request(body map[string]any) (Request, error) {
+	r := Request{Method: "POST", Path: "/_search", Query: url.Values{"allow_partial_search_results": {"false"}}}
+	if id := p.current(); id != "" {
+		body["pit"] = map[string]string{"id": id, "keep_alive": p.keepAlive}
+	} else {
+		r.Path = "/" + PathEscape(p.index) + r.Path
+		r.Query.Set("preference", preference(p.shard))
+	}
+	var err error
+	r.Body, err = json.Marshal(body)
+	return r, err
 }
 
 // check turns what an answer says about itself into an error.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -203,36 +202,41 @@ func (e *HiddenError) Error() string {
 // Last returns the live document with the highest sequence number of at most upTo, and its primary term: nil if there is no such
 // document, the term 0 if the server does not say.
 func (s *Shard) Last(ctx context.Context, upTo int64) (*layout.Document, int64, error) {
+	return s.pit.last(ctx, s.Index, upTo)
+}
+
+// Last is Shard.Last of what searches see now.
+func (c *Client) Last(ctx context.Context, ix *Index, number int, upTo int64) (*layout.Document, int64, error) {
+	p := &pit{c: c, index: ix.Name, shard: number}
+	return p.last(ctx, ix, upTo)
+}
+
+func (p *pit) last(ctx context.Context, ix *Index, upTo int64) (*layout.Document, int64, error) {
+	var last *Hit
 	// It lies near the end in general, and the server sorts all of the range.
 	for span := int64(1000); ; span *= 100 {
 		from := max(upTo+1-span, 0)
-		hit, err := s.lastIn(ctx, from, upTo+1)
+		body := map[string]any{
+			"size": 1, "track_total_hits": false, "seq_no_primary_term": true, "query": seqRange(from, upTo+1),
+			"sort": []any{map[string]string{"_seq_no": "desc"}},
+		}
+		if ix.vectors {
+			body["_source"] = map[string]bool{"exclude_vectors": false}
+		}
+		_, err := p.search(ctx, body, true, nil, func(hits []Hit) error {
+			last = &hits[0]
+			return nil
+		})
 		if err != nil {
 			return nil, 0, fmt.Errorf("read the document at sequence number %d: %w", upTo, err)
 		}
-		if hit != nil {
-			return &hit.Document, hit.PrimaryTerm, nil
+		if last != nil {
+			return &last.Document, last.PrimaryTerm, nil
 		}
 		if from == 0 {
 			return nil, 0, nil
 		}
 	}
-}
-
-// lastIn returns the hit with the highest sequence number in a range, nil if there is none.
-func (s *Shard) lastIn(ctx context.Context, from, to int64) (last *Hit, err error) {
-	body := map[string]any{
-		"size": 1, "track_total_hits": false, "seq_no_primary_term": true, "query": seqRange(from, to),
-		"sort": []any{map[string]string{"_seq_no": "desc"}},
-	}
-	if s.Index.vectors {
-		body["_source"] = map[string]bool{"exclude_vectors": false}
-	}
-	_, err = s.pit.search(ctx, body, true, nil, func(hits []Hit) error {
-		last = &hits[0]
-		return nil
-	})
-	return last, err
 }
 
 // aggregate runs aggregations over the point in time.
@@ -245,11 +249,10 @@ func (s *Shard) aggregate(ctx context.Context, query any, aggs map[string]any, o
 		body["aggs"] = aggs
 	}
 	err = s.c.attempts(ctx, true, func(ctx context.Context) error {
-		b, err := s.pit.body(body)
+		r, err := s.pit.request(body)
 		if err != nil {
 			return err
 		}
-		r := Request{Method: "POST", Path: "/_search", Query: url.Values{"allow_partial_search_results": {"false"}}, Body: b}
 		res, err := s.c.once(ctx, r)
 		if err != nil {
 			return err

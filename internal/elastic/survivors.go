@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 )
 
 // Survivors reads the sequence numbers of the documents that are alive in r, ascending: of each document nothing else. It fails unless
@@ -40,11 +39,10 @@ func (s *Shard) Survivors(ctx context.Context, r Range) ([]int64, error) {
 // bareHits searches for hits that have no stored fields.
 func (s *Shard) bareHits(ctx context.Context, body map[string]any) (hits []Hit, err error) {
 	err = s.c.attempts(ctx, true, func(ctx context.Context) error {
-		b, err := s.pit.body(body)
+		r, err := s.pit.request(body)
 		if err != nil {
 			return err
 		}
-		r := Request{Method: "POST", Path: "/_search", Query: url.Values{"allow_partial_search_results": {"false"}}, Body: b}
 		res, err := s.c.once(ctx, r)
 		if err != nil {
 			return err

@@ -1,0 +1,66 @@
+package backup
+
+import (
+	"context"
+
+	"github.com/escrow-backup/escrow/internal/elastic"
+	"github.com/escrow-backup/escrow/layout"
+)
+
+// resting takes over a whole shard on which nothing was done since the parent was made: nil if that cannot be said. Every operation
+// takes a sequence number. Where the highest one, the history and the primary term are still the parent's, and the parent's checkpoint
+// had reached it before its point in time was opened, the shard holds what it held in that point in time. So no point in time is opened, and
+// nothing is counted. As for other increments, the last document has to be the parent's (see rewound).
+func (j *job) resting(ctx context.Context, out output, ix *elastic.Index, n int) (*shardJob, error) {
+	if j.parent == nil || j.verifying {
+		return nil, nil
+	}
+	old, _ := j.parent.shard(ix, n)
+	if old == nil || !old.Sealed || old.HistoryUUID == "" || old.GlobalCheckpoint != old.MaxSeqNo || j.parent.reserialised(j.manifest.Cluster, ix) != "" {
+		return nil, nil
+	}
+	now, docs, asOf, err := j.c.Standing(ctx, ix, n)
+	if err != nil {
+		return nil, err
+	}
+	if now.HistoryUUID != old.HistoryUUID || now.PrimaryTerm != old.PrimaryTerm || now.MaxSeqNo != old.MaxSeqNo ||
+		now.GlobalCheckpoint != old.GlobalCheckpoint || docs < old.Docs { // nested documents are counted too
+		return nil, nil
+	}
+	segments, err := j.parent.segments(ix.Name, n)
+	if err != nil {
+		return nil, nil // it will be said where everything is read
+	}
+	last := func(ctx context.Context, upTo int64) (*Document, int64, error) { return j.c.Last(ctx, ix, n, upTo) }
+	if why, err := j.parent.rewound(ctx, ix.Name, last, old, segments); why != "" || err != nil {
+		return nil, err
+	}
+	s := &shardJob{info: now, asOf: asOf, sidecar: layout.Sidecar{Format: layout.SidecarFormat, Segments: []layout.Segment{}}}
+	s.info.Sealed = true
+	if err := s.assemble(&shardPlan{kept: segments}, nil); err != nil {
+		return nil, err
+	}
+	if s.info.Docs != old.Docs || !s.info.Digest.Equal(old.Digest) {
+		return nil, nil // some of its segments were not final
+	}
+	if s.out, err = out.shard(ctx, ix.Name, n); err != nil {
+		return nil, &ownError{err}
+	}
+	s.count = j.progress.shard(ix.Name, s.info.Docs)
+	s.takeOver(segments)
+	return s, nil
+}
+
+// takeOver counts what is kept of the parent.
+func (s *shardJob) takeOver(kept []*storedSegment) {
+	for _, g := range kept {
+		s.count.add(g.Docs, g.Bytes, true)
+		if g.Deletes == 0 {
+			s.tally.reused++
+			s.tally.docsReused += g.Docs
+		}
+		if g.changed {
+			s.tally.changed++
+		}
+	}
+}
