@@ -20,7 +20,7 @@ import (
 
 const (
 	maxBlob       = 8 << 20 // the repository format's limit for a blob
-	fullBlob      = 1 << 20 // when a blob of whole documents is stored: hashed and compressed while it lies in the processor's cache
+	fullBlob      = 1 << 20 // what a blob aims at: it is hashed and compressed while it lies in the processor's cache
 	shardAttempts = 3       // with a new point in time each
 )
 
@@ -241,12 +241,12 @@ func (e *encoder) add(ctx context.Context, d *Document, seg *storedSegment, out 
 // addLines appends a document's lines to the buffer and to the segment's numbers, and stores what is full.
 func (e *encoder) addLines(ctx context.Context, d *Document, seg *storedSegment, out shardOutput) error {
 	// A whole blob of whole documents is better than a full one.
-	if len(e.buf[docsFile])+len(d.Source)+1024 > maxBlob {
+	if len(e.buf[docsFile])+len(d.Source)+1024 > fullBlob {
 		if err := e.flush(ctx, docsFile, 0, seg, out); err != nil {
 			return err
 		}
 	}
-	if len(d.Source) > maxBlob && d.Source[0] == '{' && bytes.IndexByte(d.Source, '\n') < 0 {
+	if len(d.Source) > fullBlob && d.Source[0] == '{' && bytes.IndexByte(d.Source, '\n') < 0 {
 		return e.addLarge(ctx, d, seg, out)
 	}
 	start := len(e.buf[docsFile])
@@ -281,13 +281,14 @@ func (e *encoder) addLarge(ctx context.Context, d *Document, seg *storedSegment,
 	seg.Docs++
 	seg.Bytes += int64(len(e.buf[docsFile]) + len(d.Source) + 1)
 	for rest := d.Source; len(rest) > 0; {
-		n := min(len(rest), maxBlob-len(e.buf[docsFile]))
-		e.buf[docsFile] = append(e.buf[docsFile], rest[:n]...)
-		if rest = rest[n:]; len(e.buf[docsFile]) == maxBlob {
+		if len(e.buf[docsFile]) >= fullBlob {
 			if err := e.flush(ctx, docsFile, 0, seg, out); err != nil {
 				return err
 			}
 		}
+		n := min(len(rest), fullBlob-len(e.buf[docsFile]))
+		e.buf[docsFile] = append(e.buf[docsFile], rest[:n]...)
+		rest = rest[n:]
 	}
 	e.buf[docsFile] = append(e.buf[docsFile], '\n')
 	return e.flush(ctx, docsFile, 0, seg, out)

@@ -11,7 +11,7 @@ const (
 	// window is how many bytes of an answer are looked at together. They stay in the processor's cache from the connection to the repository.
 	window = 256 << 10
 	// largeWindow is how many there may be, for the sake of a document that is so large, without waiting for others to be done with theirs.
-	largeWindow = 8 << 20
+	largeWindow = 4 << 20
 	// pooledWindow is the most memory that is kept for the next answer.
 	pooledWindow = 4 * window
 )
