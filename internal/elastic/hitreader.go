@@ -46,8 +46,13 @@ func newHitReader(ctx context.Context, c *Client, body io.Reader, index string, 
 	return h
 }
 
-// release lets others read a large document.
+// release lets others read a large document, and have the memory of this one.
 func (h *hitReader) release() {
+	if h.mem != nil && cap(h.mem.buf) > largeWindow {
+		b := h.mem.buf
+		h.c.larges.Put(&b)
+		h.mem.buf = nil
+	}
 	if h.large {
 		h.c.large.Release(1)
 		h.large = false
@@ -159,21 +164,24 @@ func (h *hitReader) fill() error {
 	for want < 2*len(rest) {
 		want *= 2
 	}
-	switch {
-	case want > largeWindow && !h.large && !h.alone:
+	if want > largeWindow && !h.large && !h.alone {
 		// Who waits keeps little.
 		if err := h.c.large.Acquire(h.ctx, 1); err != nil {
 			return context.Cause(h.ctx)
 		}
 		h.large = true
-	case want <= largeWindow:
-		h.release()
 	}
 	var b []byte
-	if h.mem != nil && cap(h.mem.buf) >= want && cap(h.mem.buf) <= max(2*want, pooledWindow) {
-		b = h.mem.buf[:copy(h.mem.buf[:cap(h.mem.buf)], rest)]
-	} else {
+	switch {
+	case h.mem == nil:
 		b = append(make([]byte, 0, want), rest...)
+	case cap(h.mem.buf) >= want && (cap(h.mem.buf) <= pooledWindow || want > largeWindow):
+		b = h.mem.buf[:copy(h.mem.buf[:cap(h.mem.buf)], rest)]
+	default:
+		b = append(h.c.memory(want), rest...)
+	}
+	if want <= largeWindow {
+		h.release()
 	}
 	if h.mem != nil {
 		h.mem.buf = b
@@ -191,4 +199,14 @@ func (h *hitReader) fill() error {
 		h.eof, err = true, nil
 	}
 	return err
+}
+
+// memory returns an empty slice with room for n bytes: that of an earlier large document, if n is large.
+func (c *Client) memory(n int) []byte {
+	if n > largeWindow {
+		if b, _ := c.larges.Get().(*[]byte); b != nil && cap(*b) >= n {
+			return (*b)[:0]
+		}
+	}
+	return make([]byte, 0, n)
 }
