@@ -153,7 +153,19 @@ type actionMeta struct {
 // error.
 func Documents(r io.Reader, index string) iter.Seq2[Document, error] {
 	return func(yield func(Document, error) bool) {
-		br := bufio.NewReaderSize(r, 1<<20)
+		for d, err := range EachDocument(r, index) {
+			d.Source = bytes.Clone(d.Source)
+			if !yield(d, err) {
+				return
+			}
+		}
+	}
+}
+
+// EachDocument is Documents, but a document's Source is good only until the next one: that is quicker.
+func EachDocument(r io.Reader, index string) iter.Seq2[Document, error] {
+	return func(yield func(Document, error) bool) {
+		br := bufio.NewReaderSize(r, readAhead)
 		for line := 1; ; line += 2 {
 			d, err := readDocument(br, index)
 			if err == io.EOF {
@@ -170,7 +182,10 @@ func Documents(r io.Reader, index string) iter.Seq2[Document, error] {
 	}
 }
 
-// readDocument reads the two lines of one document, io.EOF if there are none.
+// readAhead bounds an action line, and the sources that are not copied.
+const readAhead = 1 << 20
+
+// readDocument reads the two lines of one document, io.EOF if there are none. Its source is good until br is read again.
 func readDocument(br *bufio.Reader, index string) (Document, error) {
 	head, err := br.ReadSlice('\n')
 	if errors.Is(err, bufio.ErrBufferFull) {
@@ -187,7 +202,13 @@ func readDocument(br *bufio.Reader, index string) (Document, error) {
 		return Document{}, err
 	}
 	d.Index, d.SeqNo = index, -1
-	body, err := br.ReadBytes('\n')
+	body, err := br.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		body = bytes.Clone(body)
+		for part := []byte(nil); errors.Is(err, bufio.ErrBufferFull); body = append(body, part...) {
+			part, err = br.ReadSlice('\n')
+		}
+	}
 	if err != nil {
 		return Document{}, fmt.Errorf("document %q: read source: %w", d.ID, noEOF(err))
 	}

@@ -23,6 +23,7 @@ import (
 // which has to be sent again, could otherwise change places.
 type batch struct {
 	body  []byte
+	to    string // where the first document goes, and all that name no index
 	items []item
 	ids   map[uint64]struct{} // hashes of index and id
 	large int64               // of sender.large, that it holds
@@ -84,12 +85,18 @@ func (b *batch) add(d *Document, hash uint64, to string) error {
 	it := item{index: d.Index, id: d.ID, routing: d.Routing, deleted: d.Deleted, versioned: d.Versioned, version: d.Version, start: len(b.body)}
 	body := b.body
 	if d.Deleted {
-		body = append(body, `{"delete":{"_index":`...)
+		body = append(body, `{"delete":{`...)
 	} else {
-		body = append(body, `{"index":{"_index":`...)
+		body = append(body, `{"index":{`...)
 	}
-	body = layout.AppendString(body, to)
-	body = append(body, `,"_id":`...)
+	if len(b.items) == 0 {
+		b.to = to
+	} else if to != b.to {
+		body = append(body, `"_index":`...)
+		body = layout.AppendString(body, to)
+		body = append(body, ',')
+	}
+	body = append(body, `"_id":`...)
 	body = layout.AppendString(body, d.ID)
 	if d.Routing != "" {
 		body = append(body, `,"routing":`...)
@@ -216,7 +223,7 @@ func (s *sender) attempt(ctx context.Context, b *batch, items []*item, body []by
 		query.Set("require_alias", "true")
 	}
 	res, err := s.once.Do(tctx, elastic.Request{
-		Method: "POST", Path: "/_bulk", Query: query,
+		Method: "POST", Path: "/" + elastic.PathEscape(b.to) + "/_bulk", Query: query,
 		Body: body, ContentType: "application/x-ndjson", Once: true,
 	})
 	if sent > 1 {

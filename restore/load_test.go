@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/estest"
 )
 
 func in(index string, docs []Document) []Document {
@@ -88,10 +91,10 @@ func rejectItems(reject func(id string) bool) func(int, *http.Request, []byte, f
 	return func(_ int, _ *http.Request, body []byte, _ func() (*http.Response, error)) (*http.Response, error) {
 		var items []string
 		for line := range strings.Lines(string(body)) {
-			if !strings.HasPrefix(line, `{"index":{"_index"`) {
+			if !strings.HasPrefix(line, `{"index":{"_id"`) {
 				continue
 			}
-			id := strings.Split(line, `"`)[9]
+			id := strings.Split(line, `"`)[5]
 			if reject(id) {
 				items = append(items, fmt.Sprintf(`{"index":{"_id":%q,"status":429,"error":{"type":"es_rejected_execution_exception","reason":"queue full"}}}`, id))
 			} else {
@@ -280,5 +283,30 @@ func TestLoadEndsWithTheContext(t *testing.T) {
 		if err != nil {
 			require.ErrorIs(t, err, stop)
 		}
+	}
+}
+
+// A request goes to the first document's index, and only documents of others name theirs.
+func TestLoadSeveralIndices(t *testing.T) {
+	h := estest.NewHandler(nil)
+	var docs []Document
+	for i := range 300 {
+		docs = append(docs, in([]string{"t-a", "t-b", "t-c"}[i%3], numbered(i, i+1))...)
+	}
+	var bodies atomic.Int64
+	via := &between{es: h.Transport(), fn: func(_ int, r *http.Request, body []byte, do func() (*http.Response, error)) (*http.Response, error) {
+		to, ok := strings.CutSuffix(r.URL.Path, "/_bulk")
+		if ok && bytes.Contains(body, []byte(`"_index"`)) && !bytes.Contains(body, []byte(`"_index":"`+strings.Trim(to, "/")+`"`)) {
+			bodies.Add(1)
+		}
+		return do()
+	}}
+	r, err := Load(t.Context(), via, seq(docs...), fast(Options{BulkBytes: 2000}))
+	require.NoError(t, err)
+	require.EqualValues(t, 300, r.Documents)
+	require.Greater(t, bodies.Load(), int64(2))
+	for _, name := range []string{"t-a", "t-b", "t-c"} {
+		require.NoError(t, h.Refresh(name))
+		require.Equal(t, 100, h.Count(name))
 	}
 }

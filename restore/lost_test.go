@@ -16,10 +16,10 @@ func unavailable(gone func(id string) bool) func(int, *http.Request, []byte, fun
 	return func(_ int, r *http.Request, body []byte, _ func() (*http.Response, error)) (*http.Response, error) {
 		var items []string
 		for line := range strings.Lines(string(body)) {
-			if !strings.HasPrefix(line, `{"index":{"_index"`) {
+			if !strings.HasPrefix(line, `{"index":{"_id"`) {
 				continue
 			}
-			id := strings.Split(line, `"`)[9]
+			id := strings.Split(line, `"`)[5]
 			if gone(id) {
 				items = append(items, fmt.Sprintf(`{"index":{"_id":%q,"status":503,"error":{"type":"unavailable_shards_exception",
 					"reason":"[t-load][1] primary shard is not active Timeout: [%s]"}}}`, id, r.URL.Query().Get("timeout")))

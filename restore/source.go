@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -17,7 +18,8 @@ import (
 // ErrDamaged says that a file of a backup is not what the manifest says.
 var ErrDamaged = errors.New("the backup is damaged")
 
-// rawDocuments reads a shard's file as it stands, delete lines included, under the index name given.
+// rawDocuments reads a shard's file as it stands, delete lines included, under the index name given. A document's source is good until the
+// next one.
 func rawDocuments(src fs.FS, from string, shard int, to string) iter.Seq2[Document, error] {
 	return func(yield func(Document, error) bool) {
 		path := layout.DocumentsPath(from, shard)
@@ -27,7 +29,7 @@ func rawDocuments(src fs.FS, from string, shard int, to string) iter.Seq2[Docume
 			return
 		}
 		defer f.Close()
-		for d, err := range layout.Documents(f, to) {
+		for d, err := range layout.EachDocument(f, to) {
 			if err != nil {
 				yield(Document{}, fmt.Errorf("%s: %w", path, err))
 				return
@@ -115,6 +117,7 @@ func (k keep) of(d Document, err error) (bool, error) {
 		return err == nil, err
 	}
 	asked := d // on the heap only where there is somebody to ask
+	asked.Source = bytes.Clone(d.Source)
 	return k(&asked)
 }
 
