@@ -16,7 +16,12 @@ func (j *job) resting(ctx context.Context, out output, ix *elastic.Index, n int)
 		return nil, nil
 	}
 	old, _ := j.parent.shard(ix, n)
-	if old == nil || !old.Sealed || old.HistoryUUID == "" || old.GlobalCheckpoint != old.MaxSeqNo || j.parent.reserialised(j.manifest.Cluster, ix) != "" {
+	switch {
+	case old == nil || !old.Sealed || old.HistoryUUID == "" || old.GlobalCheckpoint != old.MaxSeqNo:
+		return nil, nil
+	case !j.byLog() && old.Dead+old.Deletes > 0: // it is to be read again without what is dead
+		return nil, nil
+	case j.parent.reserialised(j.manifest.Cluster, ix) != "":
 		return nil, nil
 	}
 	now, docs, asOf, err := j.c.Standing(ctx, ix, n)

@@ -58,6 +58,8 @@ func TestResting(t *testing.T) {
 	require.EqualValues(t, 48, res.Documents)
 	again(one)
 	require.Zero(t, opened, "also where the parent is a log with dead documents")
+	again(func(o *Options) { o.Concurrency, o.Increment = 1, IncrementSegments })
+	require.Equal(t, 1, opened, "unless they are to go")
 
 	_, err := h.Failover("i", 0)
 	require.NoError(t, err)
