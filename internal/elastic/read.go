@@ -110,7 +110,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 		size := min(s.pageSize(), most)
 		// Since the segment was planned, documents may have turned out to be a little larger: a page has room for that.
 		if docs == 0 && most == window && r.Docs <= int64(size)+int64(size)/4 && r.Docs < int64(window) {
-			size = window // the whole segment in one page, and a document too many would show
+			size = int(r.Docs) + 1 // the whole segment in one page, and a document too many would show
 		}
 		body["size"] = size
 		before := docs
