@@ -212,13 +212,16 @@ type unanswered struct {
 // default, a minute, times the attempts would be a long time to find out that a node does not come back.
 const shardTimeout = "10s"
 
+// answered is what of an answer is looked at: it is less than half of it. An error of the whole request is filtered too.
+const answered = "error,status,items.*._id,items.*.result,items.*.status,items.*.error"
+
 // attempt sends a request once. It returns the items that have to be sent again, with the cause if it was the whole request,
 // or an error that no repetition helps against.
 func (s *sender) attempt(ctx context.Context, b *batch, items []*item, body []byte) ([]unanswered, error, error) {
 	sent := 0
 	// A transport may send again by itself after a broken connection. That must be known: the first one may have been done.
 	tctx := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent++ }})
-	query := url.Values{"pipeline": {"_none"}, "timeout": {shardTimeout}}
+	query := url.Values{"pipeline": {"_none"}, "timeout": {shardTimeout}, "filter_path": {answered}}
 	if s.alias != "" {
 		query.Set("require_alias", "true")
 	}
