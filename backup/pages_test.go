@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -8,9 +9,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/elastic/elastic-transport-go/v8/elastictransport"
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/estest"
@@ -92,4 +95,62 @@ func TestPrepareOnce(t *testing.T) {
 		open(ix, n)
 	}
 	require.Equal(t, before+shards, refreshes.Load())
+}
+
+// cutBody breaks off after some bytes.
+type cutBody struct {
+	io.ReadCloser
+	left int
+}
+
+func (b *cutBody) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		return 0, syscall.ECONNRESET
+	}
+	n, err := b.ReadCloser.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+// cutter cuts every answer with documents that is long.
+type cutter struct {
+	next elastictransport.Interface
+	cuts atomic.Int64
+}
+
+func (c *cutter) Perform(r *http.Request) (*http.Response, error) {
+	res, err := c.next.Perform(r)
+	if err != nil || r.URL.Path != "/_search" {
+		return res, err
+	}
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return nil, err
+	}
+	res.Body = io.NopCloser(bytes.NewReader(b))
+	if len(b) > 100_000 {
+		c.cuts.Add(1)
+		res.Body = &cutBody{res.Body, 100_000}
+	}
+	return res, nil
+}
+
+// Whatever arrived of an answer before its connection broke counts: as long as something arrives each time, a backup gets on, and no
+// document is in it twice.
+func TestAnswersThatBreakOff(t *testing.T) {
+	es := estest.NewHandler(nil).Transport()
+	create(t, es, "i", 1)
+	var b strings.Builder
+	for i := range 3000 {
+		fmt.Fprintf(&b, "{\"index\":{\"_id\":\"%d\"}}\n{\"pad\":%q}\n", i, strings.Repeat("x", 1000))
+	}
+	send(t, es, "POST", "/i/_bulk", b.String())
+	via := &cutter{next: es}
+	repo := repositorytest.New(t)
+	res, err := Run(t.Context(), via, repo, &Options{Retries: 1, Concurrency: 1})
+	require.NoError(t, err)
+	require.EqualValues(t, 3000, res.Documents)
+	require.Greater(t, via.cuts.Load(), int64(20))
+	require.GreaterOrEqual(t, res.Retries, via.cuts.Load())
+	requireSame(t, es, repo, res, "i")
 }

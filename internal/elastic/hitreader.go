@@ -36,8 +36,8 @@ type hitReader struct {
 	s     scanner // over what has arrived, from what was not returned yet
 	first bool    // no hit was read yet
 	ended bool    // all was
-	eof   bool
-	size  int // bytes that have arrived
+	end   error   // of the answer: io.EOF, or what broke the connection; nil as long as more may come
+	size  int     // bytes that have arrived
 }
 
 func newHitReader(ctx context.Context, c *Client, body io.Reader, index string, bySeqNo, alone bool, mem *pageMemory) *hitReader {
@@ -148,8 +148,11 @@ func (h *hitReader) until(read func() error) error {
 			return fmt.Errorf("parse search answer at byte %d: %w", h.size-len(h.s.b)+h.s.i, err)
 		}
 		h.s.i = start
-		if h.eof {
+		switch {
+		case h.end == io.EOF:
 			return io.ErrUnexpectedEOF // the connection ended before the answer did
+		case h.end != nil:
+			return h.end
 		}
 		if err := h.fill(); err != nil {
 			return err
@@ -157,7 +160,8 @@ func (h *hitReader) until(read func() error) error {
 	}
 }
 
-// fill moves what is left to the beginning of the memory, and reads until that is full. A text that fills it gets twice as much.
+// fill moves what is left to the beginning of the memory, and reads until that is full or the answer ends. A text that
+// fills it gets twice as much.
 func (h *hitReader) fill() error {
 	rest := h.s.b[h.s.i:]
 	want := window
@@ -187,18 +191,14 @@ func (h *hitReader) fill() error {
 		h.mem.buf = b
 	}
 	before := len(b)
-	var err error
-	for len(b) < cap(b) && err == nil {
+	for len(b) < cap(b) && h.end == nil {
 		var n int
-		n, err = h.body.Read(b[len(b):cap(b)])
+		n, h.end = h.body.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 	}
 	h.size += len(b) - before
 	h.s.b, h.s.i = b, 0
-	if err == io.EOF {
-		h.eof, err = true, nil
-	}
-	return err
+	return nil
 }
 
 // memory returns an empty slice with room for n bytes: that of an earlier large document, if n is large.

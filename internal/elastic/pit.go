@@ -104,20 +104,19 @@ func (p *pit) follow(id string) {
 }
 
 // search sends a search with the point in time added to its body, and calls fn with the hits of the answer as they arrive. Hits and their
-// bytes are good until fn returns if mem is given, else as long as they are referenced. Where the connection breaks, the search is sent again: fn
-// has to change the body, so that it goes on after what fn got. The result is the size of the last answer.
-func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem *pageMemory, fn func(hits []Hit) error) (int, error) {
-	size := 0
+// bytes are good until fn returns if mem is given, else as long as they are referenced. It returns how many bytes were read, and whether that was
+// all of the answer: where the connection breaks after some hits it was not, and the caller goes on after them.
+func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem *pageMemory, fn func(hits []Hit) error) (size int, whole bool, err error) {
 	alone := body["size"] == 1
 	if alone {
 		// Documents are asked for one by one where they are large.
 		if err := p.c.large.Acquire(ctx, 1); err != nil {
-			return 0, context.Cause(ctx)
+			return 0, false, context.Cause(ctx)
 		}
 		defer p.c.large.Release(1)
 	}
-	var failed error
-	err := p.c.attempts(ctx, true, func(ctx context.Context) error {
+	var failed, cut error
+	err = p.c.attempts(ctx, true, func(ctx context.Context) error {
 		r, err := p.request(body)
 		if err != nil {
 			return err
@@ -138,28 +137,39 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem
 		if err == nil {
 			p.follow(h.head.pitID)
 		}
+		some := false
 		for err == nil {
 			var hits []Hit
 			if hits, err = h.next(); err == nil {
 				failed = fn(hits)
-				err = failed
+				err, some = failed, true
 			}
 		}
-		if err != io.EOF {
-			_ = res.Body.Close() // the rest is not wanted
-			if failed != nil {
-				return nil // it may look as if another attempt could help
-			}
-			return fmt.Errorf("%s %s: %w", r.Method, r.Path, redact(err))
+		size, whole = h.size, err == io.EOF
+		if whole {
+			closeBody(res)
+			return nil
 		}
-		closeBody(res)
-		size = h.size
-		return nil
+		_ = res.Body.Close() // the rest is not wanted
+		if failed != nil {
+			return nil // it may look as if another attempt could help
+		}
+		err = fmt.Errorf("%s %s: %w", r.Method, r.Path, redact(err))
+		if some && Retryable(err) && ctx.Err() == nil {
+			cut = err
+			return nil
+		}
+		return err
 	})
 	if failed != nil {
-		return 0, failed
+		return 0, false, failed
 	}
-	return size, err
+	if cut != nil {
+		p.c.retries.Add(1)
+		p.c.log.Warn("search goes on where the answer broke off", "index", p.index, "shard", p.shard, "error", cut)
+		err = p.c.o.Sleep(ctx, Backoff(0))
+	}
+	return size, whole, err
 }
 
 // tooLargeError says that the server has not the memory for a page of that many documents.

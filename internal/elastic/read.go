@@ -114,7 +114,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 		}
 		body["size"] = size
 		before := docs
-		bytes, err := s.pit.search(ctx, body, bySeqNo, mem, take)
+		bytes, whole, err := s.pit.search(ctx, body, bySeqNo, mem, take)
 		var large *tooLargeError
 		if errors.As(err, &large) {
 			most = max(int(min(int64(size), r.Docs-docs))/2, 1)
@@ -135,7 +135,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 				return err
 			}
 		}
-		if n < int64(size) {
+		if whole && n < int64(size) {
 			break
 		}
 	}
