@@ -24,7 +24,8 @@
 //
 // A shard on which nothing was done since is not even opened: its highest sequence number, history and primary term are the parent's, whose
 // checkpoint had reached that number before its point in time was opened. It is taken over whole, once its last document was found to be the
-// parent's. Such a shard costs the server one small search, and its share of a look at the statistics of the index.
+// parent's and as many are alive as then. Such a shard costs the server one small search, and its share of a refresh of the index and of a look
+// at its statistics.
 //
 // A shard is read only when what its primary had done is on all its copies, and in one primary term from before the refresh until the
 // point in time is open: a copy that has just got a new primary does not show, for a moment, what was acknowledged long ago.
@@ -34,7 +35,7 @@
 // It is found by a lower term or checkpoint, by a document below the parent's checkpoint of a later term, by the last document
 // there, which is another one, and by counts and sums. What none of that shows is taken for the same: that needs every document written
 // since below the parent's checkpoint to have died, or the last to be equal to the byte, none of a later term, and in every
-// segment the same count and sum. Only [Options.VerifyEvery] and [Options.Full] find that. After such a thing, make a full backup.
+// segment the same count and sum; or the same count and highest sequence number in the shard, and its last document equal to the byte. Only [Options.VerifyEvery] and [Options.Full] find that. After such a thing, make a full backup.
 //
 // # Data streams and sections
 //

@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -153,4 +154,22 @@ func TestAnswersThatBreakOff(t *testing.T) {
 	require.Greater(t, via.cuts.Load(), int64(20))
 	require.GreaterOrEqual(t, res.Retries, via.cuts.Load())
 	requireSame(t, es, repo, res, "i")
+}
+
+// Documents that are read one by one, since they are large, in several segments that are read at the same time and wanted in order.
+func TestLargeDocumentsInOrder(t *testing.T) {
+	es := estest.NewHandler(nil).Transport()
+	create(t, es, "i", 1)
+	for i := range 24 {
+		send(t, es, "POST", "/i/_bulk", fmt.Sprintf("{\"index\":{\"_id\":\"%d\"}}\n{\"pad\":%q}\n", i, strings.Repeat("x", 3<<20+i%3<<20)))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	n := 0
+	for d, err := range Documents(ctx, es, &Options{Concurrency: 4}) {
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprint(n), d.ID)
+		n++
+	}
+	require.Equal(t, 24, n)
 }

@@ -92,7 +92,7 @@ func (j *job) reusable(ctx context.Context, sh *elastic.Shard) (segments []*stor
 		j.log.Warn("parent cannot be used", "index", ix.Name, "shard", number, "error", err)
 		return nil, "the parent's files cannot be used: " + err.Error(), nil
 	}
-	why, err = p.rewound(ctx, ix.Name, sh.Last, old, segments)
+	why, _, err = p.rewound(ctx, ix.Name, sh.Last, old, segments)
 	return segments, why, err
 }
 
@@ -118,47 +118,49 @@ type lastDocument func(ctx context.Context, upTo int64) (d *Document, term int64
 
 // rewound says why a shard cannot be the parent's going on: a node whose disk was put back to an earlier state has the same uuids and history,
 // and numbers what it does from then on as before. But in general it does so in a higher primary term, and the last document below
-// the parent's checkpoint is another one. That the term is higher is not enough to know: every restart makes it so.
-func (p *parent) rewound(ctx context.Context, index string, last lastDocument, old *layout.Shard, segments []*storedSegment) (why string, err error) {
+// the parent's checkpoint is another one. That the term is higher is not enough to know: every restart makes it so. same says that the last
+// document was found to be the parent's, or that both have none; else the counts have to tell.
+func (p *parent) rewound(ctx context.Context, index string, last lastDocument, old *layout.Shard, segments []*storedSegment) (why string, same bool, err error) {
 	d, term, err := last(ctx, old.GlobalCheckpoint)
 	if d == nil || err != nil {
-		return "", err
+		return "", err == nil && old.Docs == 0, err
 	}
 	if term == 0 {
-		return "the server names no primary term of documents", nil
+		return "the server names no primary term of documents", false, nil
 	}
 	if term > old.PrimaryTerm {
-		return "operations below the parent's checkpoint were done in a later primary term: the shard was put back to an earlier state", nil
+		return "operations below the parent's checkpoint were done in a later primary term: the shard was put back to an earlier state", false, nil
 	}
 	end := int64(0)
 	for _, g := range segments {
 		end = max(end, g.To)
 	}
-	if d.SeqNo >= end {
+	final := d.SeqNo < end
+	if !final {
 		if d, _, err = last(ctx, end-1); d == nil || err != nil {
-			return "", err
+			return "", false, err
 		}
 	}
 	i := slices.IndexFunc(segments, func(g *storedSegment) bool { return g.From <= d.SeqNo && d.SeqNo < g.To })
 	if i < 0 {
-		return "", nil // of a range in which the parent held nothing: the counts will tell
+		return "", false, nil // of a range in which the parent held nothing: the counts will tell
 	}
 	ids, err := p.openIDs(index, old.Number)
 	if err != nil {
-		return "", &ownError{err}
+		return "", false, &ownError{err}
 	}
 	defer ids.close()
-	same, err := ids.holds(segments[i], d)
+	same, err = ids.holds(segments[i], d)
 	if err != nil {
 		if ctx.Err() != nil {
-			return "", context.Cause(ctx)
+			return "", false, context.Cause(ctx)
 		}
-		return "the parent's ids cannot be read: " + err.Error(), nil
+		return "the parent's ids cannot be read: " + err.Error(), false, nil
 	}
 	if !same {
-		return fmt.Sprintf("the document at sequence number %d, below the parent's checkpoint, is another one: the shard was put back to an earlier state", d.SeqNo), nil
+		return fmt.Sprintf("the document at sequence number %d, below the parent's checkpoint, is another one: the shard was put back to an earlier state", d.SeqNo), false, nil
 	}
-	return "", nil
+	return "", final, nil
 }
 
 // idsOf is a shard's ids file in the parent.

@@ -24,12 +24,12 @@ func (j *job) resting(ctx context.Context, out output, ix *elastic.Index, n int)
 	case j.parent.reserialised(j.manifest.Cluster, ix) != "":
 		return nil, nil
 	}
-	now, docs, asOf, err := j.c.Standing(ctx, ix, n)
+	now, docs, asOf, err := j.c.Standing(ctx, ix, n, j.reading)
 	if err != nil {
 		return nil, err
 	}
 	if now.HistoryUUID != old.HistoryUUID || now.PrimaryTerm != old.PrimaryTerm || now.MaxSeqNo != old.MaxSeqNo ||
-		now.GlobalCheckpoint != old.GlobalCheckpoint || docs < old.Docs { // nested documents are counted too
+		now.GlobalCheckpoint != old.GlobalCheckpoint || docs >= 0 && docs != old.Docs {
 		return nil, nil
 	}
 	segments, err := j.parent.segments(ix.Name, n)
@@ -37,7 +37,7 @@ func (j *job) resting(ctx context.Context, out output, ix *elastic.Index, n int)
 		return nil, nil // it will be said where everything is read
 	}
 	last := func(ctx context.Context, upTo int64) (*Document, int64, error) { return j.c.Last(ctx, ix, n, upTo) }
-	if why, err := j.parent.rewound(ctx, ix.Name, last, old, segments); why != "" || err != nil {
+	if _, same, err := j.parent.rewound(ctx, ix.Name, last, old, segments); !same || err != nil {
 		return nil, err
 	}
 	s := &shardJob{info: now, asOf: asOf, sidecar: layout.Sidecar{Format: layout.SidecarFormat, Segments: []layout.Segment{}}}

@@ -35,6 +35,7 @@ type item struct {
 	versioned, deleted bool
 	version            int64
 	unsure             bool // an attempt ended so that the server may have written the document
+	unreached          int  // attempts in a row in which its shard had no primary
 }
 
 // reset empties the batch. It keeps its memory, unless that is much more than a body is meant to have.
@@ -153,10 +154,10 @@ func (s *sender) send(ctx context.Context, b *batch) error {
 }
 
 // items sends some items of a batch. body holds exactly their bytes. It gives up after Options.Retries attempts in a row that
-// none of the items got through, and where a shard cannot be reached, after as many for the items in it: what other shards take says
+// none of the items got through, and where a shard cannot be reached, after as many in a row for an item in it: what other shards take says
 // nothing about that one.
 func (s *sender) items(ctx context.Context, b *batch, items []*item, body []byte) error {
-	for tries, attempt := 0, 0; len(items) > 0; tries, attempt = tries+1, attempt+1 {
+	for attempt := 0; len(items) > 0; attempt++ {
 		left, cause, err := s.attempt(ctx, b, items, body)
 		if err != nil {
 			return err
@@ -167,10 +168,9 @@ func (s *sender) items(ctx context.Context, b *batch, items []*item, body []byte
 		if tooLarge(cause) {
 			return s.split(ctx, b, items, cause)
 		}
-		// What is left now has failed in every attempt.
-		if i := slices.IndexFunc(left, func(l unanswered) bool { return l.status == 503 }); i >= 0 && tries >= s.o.Retries {
+		if i := slices.IndexFunc(left, func(l unanswered) bool { return l.item.unreached > max(s.o.Retries, 0) }); i >= 0 {
 			return fmt.Errorf("index %s: document %q: status 503 %s: %s (after %d attempts)", left[i].item.index, left[i].item.id, left[i].typ,
-				clip(left[i].reason), tries+1)
+				clip(left[i].reason), left[i].item.unreached)
 		}
 		if len(left) < len(items) {
 			attempt = 0 // it goes on, if slowly
@@ -290,7 +290,12 @@ func (s *sender) account(b *batch, items []*item, answer []byte) ([]unanswered, 
 		if o.err != nil {
 			typ, reason := o.cause()
 			if o.status == 429 || o.status == 503 || mappingLate(typ, reason) {
-				it.unsure = it.unsure || o.status == 503
+				if o.status == 503 {
+					it.unsure = true
+					it.unreached++
+				} else {
+					it.unreached = 0
+				}
 				left = append(left, unanswered{item: it, status: o.status, typ: typ, reason: reason})
 				return nil
 			}

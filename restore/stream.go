@@ -265,6 +265,18 @@ func (p *Plan) restoreStream(ctx context.Context, s *PlannedStream, r *Result, t
 	if ctx.Err() != nil {
 		return fail(context.Cause(ctx))
 	}
+	if s.Action == "replace" {
+		// The first of them were loaded long ago, and have no replicas.
+		for i, ix := range built {
+			n, err := p.count(ctx, ix.name)
+			if err == nil && n != ix.docs {
+				err = fmt.Errorf("%d documents, want %d", n, ix.docs)
+			}
+			if err != nil {
+				return fail(fmt.Errorf("index %s: look at its copy again: %w", s.Indices[i].To, err))
+			}
+		}
+	}
 	// From here on an interruption would leave indices without their data stream: what follows runs to its end.
 	ctx = context.WithoutCancel(ctx)
 	final := built

@@ -29,7 +29,6 @@ type hitReader struct {
 	body    io.Reader
 	bySeqNo bool
 	mem     *pageMemory // nil: what was returned is never used again
-	alone   bool        // no other answer with a large document is read
 	large   bool        // c.large is held, for as long as there is a large one
 
 	head  pageHead
@@ -40,10 +39,16 @@ type hitReader struct {
 	size  int     // bytes that have arrived
 }
 
-func newHitReader(ctx context.Context, c *Client, body io.Reader, index string, bySeqNo, alone bool, mem *pageMemory) *hitReader {
-	h := &hitReader{ctx: ctx, c: c, body: body, bySeqNo: bySeqNo, alone: alone, mem: mem, first: true}
-	h.s.index = index
-	return h
+// acquire waits until no other reader has, or is about to get, a large document.
+func (h *hitReader) acquire() error {
+	if h.large {
+		return nil
+	}
+	if err := h.c.large.Acquire(h.ctx, 1); err != nil {
+		return context.Cause(h.ctx)
+	}
+	h.large = true
+	return nil
 }
 
 // release lets others read a large document, and have the memory of this one.
@@ -168,12 +173,11 @@ func (h *hitReader) fill() error {
 	for want < 2*len(rest) {
 		want *= 2
 	}
-	if want > largeWindow && !h.large && !h.alone {
+	if want > largeWindow {
 		// Who waits keeps little.
-		if err := h.c.large.Acquire(h.ctx, 1); err != nil {
-			return context.Cause(h.ctx)
+		if err := h.acquire(); err != nil {
+			return err
 		}
-		h.large = true
 	}
 	var b []byte
 	switch {
@@ -184,7 +188,7 @@ func (h *hitReader) fill() error {
 	default:
 		b = append(h.c.memory(want), rest...)
 	}
-	if want <= largeWindow {
+	if want <= largeWindow && h.size > 0 { // before anything has arrived, something large is awaited
 		h.release()
 	}
 	if h.mem != nil {

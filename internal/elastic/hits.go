@@ -66,7 +66,11 @@ func (s *scanner) space() {
 			s.i++
 		case '/':
 			end := layout.CommentEnd(s.b[s.i:])
-			if end <= 0 {
+			if end < 0 {
+				return
+			}
+			if end == 0 {
+				s.i = len(s.b) // the rest of it is still to come
 				return
 			}
 			s.i += end

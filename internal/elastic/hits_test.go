@@ -70,9 +70,13 @@ func TestParsePage(t *testing.T) {
 	}
 }
 
+func testReader(ctx context.Context, c *Client, r io.Reader, mem *pageMemory) *hitReader {
+	return &hitReader{ctx: ctx, c: c, body: r, bySeqNo: true, mem: mem, first: true, s: scanner{index: "i"}}
+}
+
 // readHits reads an answer as it arrives. Without mem, the hits are still good.
 func readHits(r io.Reader, mem *pageMemory) (all []Hit, err error) {
-	h := newHitReader(context.Background(), New(nil, nil), r, "i", true, false, mem)
+	h := testReader(context.Background(), New(nil, nil), r, mem)
 	defer h.release()
 	if err := h.begin(); err != nil {
 		return nil, err
@@ -134,7 +138,11 @@ func TestHitReader(t *testing.T) {
 				}
 			}
 			sources = append(sources, fmt.Sprintf(`{"n":%d,"pad":%q}`, i, strings.Repeat("y", size)))
-			texts = append(texts, hit(fmt.Sprintf("%q", fmt.Sprint("id", i)), sources[i], i))
+			text := sources[i]
+			if r.IntN(3) == 0 { // the server gives back what stands around a document
+				text = fmt.Sprintf("/* %s */%s // %s\n", strings.Repeat("c", r.IntN(window)), text, strings.Repeat("d", r.IntN(window)))
+			}
+			texts = append(texts, hit(fmt.Sprintf("%q", fmt.Sprint("id", i)), text, i))
 		}
 		text := head + strings.Join(texts, ",") + "]}}"
 		if round%3 == 0 { // what other programs would send
@@ -161,14 +169,14 @@ func TestHitReader(t *testing.T) {
 func TestHitReaderWaits(t *testing.T) {
 	c := New(nil, nil)
 	text := head + hit(`"x"`, `{"pad":"`+strings.Repeat("y", 2*largeWindow)+`"}`, 1) + "]}}"
-	first := newHitReader(t.Context(), c, strings.NewReader(text), "i", true, false, nil)
+	first := testReader(t.Context(), c, strings.NewReader(text), nil)
 	require.NoError(t, first.begin())
 	hits, err := first.next()
 	require.NoError(t, err)
 	require.Len(t, hits, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	second := newHitReader(ctx, c, strings.NewReader(text), "i", true, false, nil)
+	second := testReader(ctx, c, strings.NewReader(text), nil)
 	require.NoError(t, second.begin())
 	_, err = second.next()
 	require.ErrorIs(t, err, context.Canceled)
@@ -235,7 +243,7 @@ func BenchmarkHits(b *testing.B) {
 			mem := &pageMemory{}
 			for b.Loop() {
 				n := 0
-				h := newHitReader(b.Context(), c, bytes.NewReader(buf.Bytes()), "i", true, false, mem)
+				h := testReader(b.Context(), c, bytes.NewReader(buf.Bytes()), mem)
 				err := h.begin()
 				for err == nil {
 					var hits []Hit

@@ -64,8 +64,6 @@ type Index struct {
 
 	preparing sync.Mutex
 	prepared  *ready // the last one, whole
-	standing  sync.Mutex
-	stood     *ready // the last one, without a refresh
 }
 
 // Reserialised reports whether the server makes the bytes of _source anew for each answer, so that equal documents may differ
@@ -333,29 +331,24 @@ func (c *Client) prepareOnce(ctx context.Context, ix *Index, number int, timeout
 }
 
 // Standing returns how a shard stands: its history, primary term and sequence numbers, without opening a point in time, and how many documents its
-// primary counts. Shards of an index that are asked for together share an answer. HistoryUUID is empty where the server does not say.
-func (c *Client) Standing(ctx context.Context, ix *Index, number int) (info layout.Shard, docs int64, asOf time.Time, err error) {
-	asked := time.Now()
-	ix.standing.Lock()
-	defer ix.standing.Unlock()
-	if ix.stood == nil || ix.stood.done.Before(asked) {
-		r := &ready{asOf: time.Now().UTC()}
-		if r.terms, err = c.primaryTerms(ctx, ix.Name); err == nil {
-			r.states, err = c.shardStates(ctx, ix)
-		}
-		if err != nil && !errors.Is(err, fs.ErrPermission) {
-			return info, 0, r.asOf, err
-		}
-		r.done = time.Now()
-		ix.stood = r
+// primary counts, -1 if there may be nested ones, which it counts too. After it, searches see all that was done until then. HistoryUUID is empty
+// where the server does not say.
+func (c *Client) Standing(ctx context.Context, ix *Index, number int, o ReadOptions) (info layout.Shard, docs int64, asOf time.Time, err error) {
+	o.defaults()
+	r, err := c.prepareOnce(ctx, ix, number, o.SealTimeout)
+	if err != nil {
+		return info, 0, asOf, err
 	}
-	state := ix.stood.states[number]
 	info = layout.Shard{Number: number, GlobalCheckpoint: -1, MaxSeqNo: -1}
-	if state.hasSeqNo && ix.stood.terms[number] > 0 {
-		info.HistoryUUID, info.PrimaryTerm = state.history, ix.stood.terms[number]
+	state := r.states[number]
+	if r.unsealed == "" && state.hasSeqNo && r.terms[number] > 0 {
+		info.HistoryUUID, info.PrimaryTerm = state.history, r.terms[number]
 		info.GlobalCheckpoint, info.MaxSeqNo = state.checkpoint, state.maxSeqNo
 	}
-	return info, state.docs, ix.stood.asOf, nil
+	if docs = state.docs; ix.nested {
+		docs = -1
+	}
+	return info, docs, r.asOf, nil
 }
 
 // prepare reads primary terms and checkpoints of an index, and then refreshes it. The terms are read first: if they are the same when

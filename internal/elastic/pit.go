@@ -107,19 +107,19 @@ func (p *pit) follow(id string) {
 // bytes are good until fn returns if mem is given, else as long as they are referenced. It returns how many bytes were read, and whether that was
 // all of the answer: where the connection breaks after some hits it was not, and the caller goes on after them.
 func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem *pageMemory, fn func(hits []Hit) error) (size int, whole bool, err error) {
-	alone := body["size"] == 1
-	if alone {
-		// Documents are asked for one by one where they are large.
-		if err := p.c.large.Acquire(ctx, 1); err != nil {
-			return 0, false, context.Cause(ctx)
-		}
-		defer p.c.large.Release(1)
-	}
+	alone := body["size"] == 1 // documents are asked for one by one where they are large
 	var failed, cut error
 	err = p.c.attempts(ctx, true, func(ctx context.Context) error {
 		r, err := p.request(body)
 		if err != nil {
 			return err
+		}
+		h := &hitReader{ctx: ctx, c: p.c, bySeqNo: bySeqNo, mem: mem, first: true, s: scanner{index: p.index}}
+		defer h.release()
+		if alone {
+			if err := h.acquire(); err != nil {
+				return err
+			}
 		}
 		res, err := p.c.send(ctx, r)
 		if HasCause(err, "circuit_breaking_exception") && !alone {
@@ -128,8 +128,7 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem
 		if err != nil {
 			return err
 		}
-		h := newHitReader(ctx, p.c, res.Body, p.index, bySeqNo, alone, mem)
-		defer h.release()
+		h.body = res.Body
 		err = h.begin()
 		if err == nil {
 			err = h.head.check(r)
@@ -141,6 +140,9 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem
 		for err == nil {
 			var hits []Hit
 			if hits, err = h.next(); err == nil {
+				if mem == nil {
+					h.release() // fn may wait until others have read their part
+				}
 				failed = fn(hits)
 				err, some = failed, true
 			}

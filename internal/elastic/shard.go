@@ -205,7 +205,7 @@ func (s *Shard) Last(ctx context.Context, upTo int64) (*layout.Document, int64, 
 	return s.pit.last(ctx, s.Index, upTo)
 }
 
-// Last is Shard.Last of what searches see now.
+// Last is Shard.Last of what searches see now: without a refresh, that may be an older state.
 func (c *Client) Last(ctx context.Context, ix *Index, number int, upTo int64) (*layout.Document, int64, error) {
 	p := &pit{c: c, index: ix.Name, shard: number}
 	return p.last(ctx, ix, upTo)
