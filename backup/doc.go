@@ -35,7 +35,8 @@
 // It is found by a lower term or checkpoint, by a document below the parent's checkpoint of a later term, by the last document
 // there, which is another one, and by counts and sums. What none of that shows is taken for the same: that needs every document written
 // since below the parent's checkpoint to have died, or the last to be equal to the byte, none of a later term, and in every
-// segment the same count and sum; or the same count and highest sequence number in the shard, and its last document equal to the byte. Only [Options.VerifyEvery] and [Options.Full] find that. After such a thing, make a full backup.
+// segment the same count and sum; or the same count and highest sequence number in the shard, and its last document equal to
+// the byte. Only [Options.VerifyEvery] and [Options.Full] find that. After such a thing, make a full backup.
 //
 // # Data streams and sections
 //

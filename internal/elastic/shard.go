@@ -74,7 +74,11 @@ func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOpt
 		if attempt > 1 {
 			prepare = c.prepare
 		}
-		s, err := c.openShard(ctx, ix, number, o, prepare)
+		before, err := prepare(ctx, ix, number, o.SealTimeout)
+		if err != nil {
+			return nil, err
+		}
+		s, err := c.openShard(ctx, ix, number, o, before)
 		var moved *movedError
 		if attempt == openAttempts || !errors.As(err, &moved) {
 			return s, err
@@ -91,12 +95,7 @@ type movedError struct{ what string }
 
 func (e *movedError) Error() string { return e.what + " while the point in time was opened" }
 
-func (c *Client) openShard(ctx context.Context, ix *Index, number int, o ReadOptions,
-	prepare func(ctx context.Context, ix *Index, number int, timeout time.Duration) (*ready, error)) (_ *Shard, err error) {
-	before, err := prepare(ctx, ix, number, o.SealTimeout)
-	if err != nil {
-		return nil, err
-	}
+func (c *Client) openShard(ctx context.Context, ix *Index, number int, o ReadOptions, before *ready) (_ *Shard, err error) {
 	s := &Shard{Index: ix, AsOf: before.asOf, Stale: before.stale, c: c, expect: -1, o: o}
 	s.Info = layout.Shard{Number: number, GlobalCheckpoint: -1, MaxSeqNo: -1, Reason: before.unsealed}
 	state := before.states[number]
