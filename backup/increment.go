@@ -185,15 +185,8 @@ func (c *comparison) count(ctx context.Context, all []*verdict) (tail []elastic.
 	for i, v := range all {
 		asked[i] = elastic.Range{From: v.old.From, To: v.old.To}
 	}
-	counted, err := c.sh.CountRanges(ctx, asked)
+	counted, tail, err := c.sh.CountAgain(ctx, asked)
 	if err != nil {
-		return nil, err
-	}
-	end := int64(0)
-	if len(asked) > 0 {
-		end = asked[len(asked)-1].To
-	}
-	if tail, err = c.sh.Histogram(ctx, end); err != nil {
 		return nil, err
 	}
 	if elastic.CountDocs(counted)+elastic.CountDocs(tail) != c.sh.Total {

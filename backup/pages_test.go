@@ -74,7 +74,7 @@ func TestPrepareOnce(t *testing.T) {
 		}
 	}}, nil)
 	open := func(ix *elastic.Index, n int) {
-		sh, err := c.OpenShard(t.Context(), ix, n, elastic.ReadOptions{})
+		sh, err := c.OpenShard(t.Context(), ix, n, elastic.ReadOptions{}, nil)
 		require.NoError(t, err)
 		require.True(t, sh.Info.Sealed, sh.Info.Reason)
 		sh.Close(t.Context())

@@ -7,27 +7,29 @@ import (
 	"github.com/escrow-backup/escrow/layout"
 )
 
-// resting takes over a whole shard on which nothing was done since the parent was made: nil if that cannot be said. Every operation
-// takes a sequence number. Where the highest one, the history and the primary term are still the parent's, and the parent's checkpoint
-// had reached it before its point in time was opened, the shard holds what it held in that point in time. So no point in time is opened, and
-// nothing is counted. As for other increments, the last document has to be the parent's (see rewound).
-func (j *job) resting(ctx context.Context, out output, ix *elastic.Index, n int) (*shardJob, error) {
+// mayRest returns what the parent says of a shard of which all was final in it, so that it may still be what it was: nil if there is no such.
+func (j *job) mayRest(ix *elastic.Index, n int) *layout.Shard {
 	if j.parent == nil || j.verifying {
-		return nil, nil
+		return nil
 	}
 	old, _ := j.parent.shard(ix, n)
 	switch {
 	case old == nil || !old.Sealed || old.HistoryUUID == "" || old.GlobalCheckpoint != old.MaxSeqNo:
-		return nil, nil
+		return nil
 	case !j.byLog() && old.Dead+old.Deletes > 0: // it is to be read again without what is dead
-		return nil, nil
+		return nil
 	case j.parent.reserialised(j.manifest.Cluster, ix) != "":
-		return nil, nil
+		return nil
 	}
-	now, docs, asOf, err := j.c.Standing(ctx, ix, n, j.reading)
-	if err != nil {
-		return nil, err
-	}
+	return old
+}
+
+// resting takes over a whole shard on which nothing was done since the parent was made: nil if that cannot be said. Every operation
+// takes a sequence number. Where the highest one, the history and the primary term are still the parent's, and the parent's checkpoint
+// had reached it before its point in time was opened, the shard holds what it held in that point in time. So no point in time is opened, and
+// nothing is counted. As for other increments, the last document has to be the parent's (see rewound).
+func (j *job) resting(ctx context.Context, out output, ix *elastic.Index, old *layout.Shard, stands *elastic.Standing) (*shardJob, error) {
+	now, docs, n := &stands.Info, stands.Docs, old.Number
 	if now.HistoryUUID != old.HistoryUUID || now.PrimaryTerm != old.PrimaryTerm || now.MaxSeqNo != old.MaxSeqNo ||
 		now.GlobalCheckpoint != old.GlobalCheckpoint || docs >= 0 && docs != old.Docs {
 		return nil, nil
@@ -40,7 +42,7 @@ func (j *job) resting(ctx context.Context, out output, ix *elastic.Index, n int)
 	if _, same, err := j.parent.rewound(ctx, ix.Name, last, old, segments); !same || err != nil {
 		return nil, err
 	}
-	s := &shardJob{info: now, asOf: asOf, sidecar: layout.Sidecar{Format: layout.SidecarFormat, Segments: []layout.Segment{}}}
+	s := &shardJob{info: *now, asOf: stands.AsOf, sidecar: layout.Sidecar{Format: layout.SidecarFormat, Segments: []layout.Segment{}}}
 	s.info.Sealed = true
 	if err := s.assemble(&shardPlan{kept: segments}, nil); err != nil {
 		return nil, err

@@ -65,10 +65,16 @@ func (j *job) shardWithRetry(ctx context.Context, out output, ix *elastic.Index,
 }
 
 func (j *job) shard(ctx context.Context, out output, ix *elastic.Index, n int) (_ *shardJob, err error) {
-	if s, err := j.resting(ctx, out, ix, n); s != nil || err != nil {
-		return s, err
+	var stands *elastic.Standing
+	if old := j.mayRest(ix, n); old != nil {
+		if stands, err = j.c.Standing(ctx, ix, n, j.reading); err != nil {
+			return nil, err
+		}
+		if s, err := j.resting(ctx, out, ix, old, stands); s != nil || err != nil {
+			return s, err
+		}
 	}
-	sh, err := j.c.OpenShard(ctx, ix, n, j.reading)
+	sh, err := j.c.OpenShard(ctx, ix, n, j.reading, stands)
 	if err != nil {
 		return nil, err
 	}

@@ -330,25 +330,33 @@ func (c *Client) prepareOnce(ctx context.Context, ix *Index, number int, timeout
 	return r, err
 }
 
-// Standing returns how a shard stands: its history, primary term and sequence numbers, without opening a point in time, and how many documents its
-// primary counts, -1 if there may be nested ones, which it counts too. After it, searches see all that was done until then. HistoryUUID is empty
-// where the server does not say.
-func (c *Client) Standing(ctx context.Context, ix *Index, number int, o ReadOptions) (info layout.Shard, docs int64, asOf time.Time, err error) {
+// Standing is how a shard stood a moment ago. Searches see all that was done until then.
+type Standing struct {
+	// Info has its history, primary term and sequence numbers. HistoryUUID is empty where the server does not say.
+	Info layout.Shard
+	Docs int64 // that its primary counts, -1 if there may be nested ones, which it counts too
+	AsOf time.Time
+
+	ready *ready
+}
+
+// Standing returns how a shard stands, without opening a point in time.
+func (c *Client) Standing(ctx context.Context, ix *Index, number int, o ReadOptions) (*Standing, error) {
 	o.defaults()
 	r, err := c.prepareOnce(ctx, ix, number, o.SealTimeout)
 	if err != nil {
-		return info, 0, asOf, err
+		return nil, err
 	}
-	info = layout.Shard{Number: number, GlobalCheckpoint: -1, MaxSeqNo: -1}
 	state := r.states[number]
+	s := &Standing{Info: layout.Shard{Number: number, GlobalCheckpoint: -1, MaxSeqNo: -1}, Docs: state.docs, AsOf: r.asOf, ready: r}
 	if r.unsealed == "" && state.hasSeqNo && r.terms[number] > 0 {
-		info.HistoryUUID, info.PrimaryTerm = state.history, r.terms[number]
-		info.GlobalCheckpoint, info.MaxSeqNo = state.checkpoint, state.maxSeqNo
+		s.Info.HistoryUUID, s.Info.PrimaryTerm = state.history, r.terms[number]
+		s.Info.GlobalCheckpoint, s.Info.MaxSeqNo = state.checkpoint, state.maxSeqNo
 	}
-	if docs = state.docs; ix.nested {
-		docs = -1
+	if ix.nested {
+		s.Docs = -1
 	}
-	return info, docs, r.asOf, nil
+	return s, nil
 }
 
 // prepare reads primary terms and checkpoints of an index, and then refreshes it. The terms are read first: if they are the same when

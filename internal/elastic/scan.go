@@ -33,7 +33,7 @@ type pages struct {
 }
 
 func (c *Client) scanShard(ctx context.Context, ix *Index, n int, o ReadOptions, yield func(layout.Document, error) bool) (more bool, err error) {
-	s, err := c.OpenShard(ctx, ix, n, o)
+	s, err := c.OpenShard(ctx, ix, n, o, nil)
 	if err != nil {
 		return false, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -66,15 +67,21 @@ const (
 
 // OpenShard opens a point in time on a shard. It reads the shard's checkpoint, refreshes, opens the point in time, and then
 // waits until everything that it can show is final (see Info.Sealed). If another copy became the primary meanwhile, it does so
-// again: nobody could say what the copy that answers had just gone back to. The caller closes the Shard.
-func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOptions) (*Shard, error) {
+// again: nobody could say what the copy that answers had just gone back to. If its Standing is given, the checkpoint is that one, and it is not
+// refreshed again. The caller closes the Shard.
+func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOptions, known *Standing) (*Shard, error) {
 	o.defaults()
 	for attempt := 1; ; attempt++ {
-		prepare := c.prepareOnce
-		if attempt > 1 {
-			prepare = c.prepare
+		var before *ready
+		var err error
+		switch {
+		case attempt > 1:
+			before, err = c.prepare(ctx, ix, number, o.SealTimeout)
+		case known != nil:
+			before = known.ready
+		default:
+			before, err = c.prepareOnce(ctx, ix, number, o.SealTimeout)
 		}
-		before, err := prepare(ctx, ix, number, o.SealTimeout)
 		if err != nil {
 			return nil, err
 		}
@@ -347,16 +354,26 @@ var sumSeqNo = map[string]any{"sum": map[string]any{"sum": map[string]string{"fi
 // maxBuckets keeps answers well below search.max_buckets (65,536).
 const maxBuckets = 50_000
 
+// width is how many sequence numbers a range has when documents are first counted: about a sixteenth of a page's documents are in it, so that
+// pages become full. Each range costs the server as much as ten documents to count.
+func (s *Shard) width() int64 {
+	d := s.perDoc.Load()
+	if d == 0 {
+		return 64
+	}
+	want := float64(pageTarget) / float64(d) / 16 * float64(s.Info.MaxSeqNo+1) / float64(max(s.Total, 1))
+	width := int64(8)
+	for width < 8192 && float64(2*width) <= want {
+		width *= 2
+	}
+	return width
+}
+
 // Histogram counts the documents with sequence numbers of at least from, in ranges whose width fits the documents' size.
 // Empty ranges are left out, the last one ends just above the highest sequence number.
 func (s *Shard) Histogram(ctx context.Context, from int64) ([]Range, error) {
 	end := s.Info.MaxSeqNo + 1
-	width := int64(64)
-	if d := s.perDoc.Load(); d > 0 {
-		for width > 8 && width*d > pageTarget/2 {
-			width /= 2
-		}
-	}
+	width := s.width()
 	for width < 8192 && (end-from)/width > maxBuckets {
 		width *= 2
 	}
@@ -383,12 +400,40 @@ func (s *Shard) Histogram(ctx context.Context, from int64) ([]Range, error) {
 	return ranges, nil
 }
 
-// CountRanges counts the documents in given ranges, which ascend and do not overlap. The answer has the same ranges.
-func (s *Shard) CountRanges(ctx context.Context, ranges []Range) ([]Range, error) {
-	const atOnce = 5000
+// countAtOnce is how many ranges are given to the server in one request.
+const countAtOnce = 5000
+
+// CountAgain counts the documents in given ranges, which ascend and do not overlap, and as Histogram does those after the last of them.
+// The answer has the same ranges.
+func (s *Shard) CountAgain(ctx context.Context, ranges []Range) (counted, tail []Range, err error) {
+	end := s.Info.MaxSeqNo + 1
+	from := int64(0)
+	if len(ranges) > 0 {
+		from = ranges[len(ranges)-1].To
+	}
+	width := s.width()
+	if (end-from)/width < countAtOnce/10 { // they cost less than another request
+		all := slices.Clip(ranges)
+		for ; from < end; from += width {
+			all = append(all, Range{From: from, To: min(from+width, end)})
+		}
+		if all, err = s.countRanges(ctx, all); err != nil {
+			return nil, nil, err
+		}
+		tail = slices.DeleteFunc(all[len(ranges):], func(r Range) bool { return r.Docs == 0 })
+		return all[:len(ranges)], tail, nil
+	}
+	if counted, err = s.countRanges(ctx, ranges); err == nil {
+		tail, err = s.Histogram(ctx, from)
+	}
+	return counted, tail, err
+}
+
+// countRanges counts the documents in given ranges, which ascend and do not overlap. The answer has the same ranges.
+func (s *Shard) countRanges(ctx context.Context, ranges []Range) ([]Range, error) {
 	out := make([]Range, 0, len(ranges))
 	for len(ranges) > 0 {
-		part := ranges[:min(len(ranges), atOnce)]
+		part := ranges[:min(len(ranges), countAtOnce)]
 		ranges = ranges[len(part):]
 		type fromTo struct {
 			From int64 `json:"from"`
