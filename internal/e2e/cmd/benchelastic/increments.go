@@ -17,7 +17,7 @@ func (b *bench) increment(ctx context.Context) error {
 			return err
 		}
 		// The server compiles what it runs often: not while that is measured.
-		if _, err := b.backup(ctx, task{Repo: "full", Times: b.unchanged/4 + 1}); err != nil {
+		if _, err := b.backup(ctx, task{Repo: "full", Times: b.unchanged}); err != nil {
 			return err
 		}
 		o, err := b.backup(ctx, task{Repo: "full", Times: b.unchanged, Method: "-unchanged"})
@@ -70,6 +70,9 @@ func (b *bench) increment(ctx context.Context) error {
 	}
 	if b.increments == 0 {
 		return nil
+	}
+	if b.docs, err = b.s.count(ctx, logs); err != nil { // updates bring back what was deleted
+		return err
 	}
 	if _, err := b.backup(ctx, task{Repo: "fresh"}); err != nil {
 		return err
