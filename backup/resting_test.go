@@ -25,15 +25,18 @@ func TestResting(t *testing.T) {
 	first := runSmall(t, es, repo, nil)
 	require.EqualValues(t, 49, first.DocumentsRead)
 
-	var opened, requests int
+	var opened, refreshed, requests int
 	w := &wire{next: es, at: -1, each: func(r *http.Request) {
 		requests++
 		if r.Method == "POST" && strings.HasSuffix(r.URL.Path, "/_pit") {
 			opened++
 		}
+		if strings.HasSuffix(r.URL.Path, "/_refresh") {
+			refreshed++
+		}
 	}}
 	again := func(change func(o *Options)) *Result {
-		opened, requests = 0, 0
+		opened, refreshed, requests = 0, 0, 0
 		res := runSmall(t, w, repo, change)
 		require.Zero(t, h.OpenContexts())
 		requireSame(t, es, repo, res, "i")
@@ -55,6 +58,7 @@ func TestResting(t *testing.T) {
 	send(t, es, "POST", "/i/_bulk", "{\"delete\":{\"_id\":\"8\"}}\n")
 	res = again(one)
 	require.Equal(t, 1, opened, "the other shard is at rest")
+	require.Equal(t, 2, refreshed, "each shard is prepared once")
 	require.EqualValues(t, 48, res.Documents)
 	again(one)
 	require.Zero(t, opened, "also where the parent is a log with dead documents")

@@ -78,7 +78,9 @@ func (c *Client) OpenShard(ctx context.Context, ix *Index, number int, o ReadOpt
 		case attempt > 1:
 			before, err = c.prepare(ctx, ix, number, o.SealTimeout)
 		case known != nil:
-			before = known.ready
+			own := *known.ready
+			own.deadline = time.Now().Add(o.SealTimeout) // other things may have been done since
+			before = &own
 		default:
 			before, err = c.prepareOnce(ctx, ix, number, o.SealTimeout)
 		}
