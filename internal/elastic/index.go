@@ -313,15 +313,20 @@ type ready struct {
 	stale    string    // why documents that were acknowledged may be missing
 }
 
+// afresh is r with the whole time to wait for a checkpoint.
+func (r *ready) afresh(timeout time.Duration) *ready {
+	own := *r
+	own.deadline = time.Now().Add(timeout)
+	return &own
+}
+
 // prepareOnce is prepare, or what it gave to another shard of the index that was opened meanwhile.
 func (c *Client) prepareOnce(ctx context.Context, ix *Index, number int, timeout time.Duration) (*ready, error) {
 	asked := time.Now()
 	ix.preparing.Lock()
 	defer ix.preparing.Unlock()
 	if r := ix.prepared; r != nil && r.done.After(asked) && r.states[number].settled(r.states[number].maxSeqNo) {
-		own := *r
-		own.deadline = time.Now().Add(timeout)
-		return &own, nil
+		return r.afresh(timeout), nil
 	}
 	r, err := c.prepare(ctx, ix, number, timeout)
 	if err == nil {
