@@ -20,13 +20,6 @@ import (
 func cancelEverywhere(t *testing.T, src fs.FS, o Options, setup func(t *testing.T, es elastictransport.Interface)) {
 	t.Helper()
 	t.Parallel()
-	fresh := func() *estest.Handler {
-		h := estest.NewHandler(nil)
-		if setup != nil {
-			setup(t, h.Transport())
-		}
-		return h
-	}
 	texts := func(es elastictransport.Interface) map[string]string {
 		out := map[string]string{}
 		for name, part := range parts(t, es) {
@@ -36,15 +29,11 @@ func cancelEverywhere(t *testing.T, src fs.FS, o Options, setup func(t *testing.
 		}
 		return out
 	}
-	h := fresh()
-	before := texts(h.Transport())
-	count := killed(h.Transport(), 1<<30, false)
-	_, err := once(t.Context(), src, count, o)
-	require.NoError(t, err)
-	want := texts(h.Transport())
+	h, requests, fresh := undisturbed(t, src, o, setup)
+	before, want := texts(fresh().Transport()), texts(h.Transport())
 	stop := errors.New("stop")
 	stopped := 0
-	for n := range count.n {
+	for n := range requests {
 		h := fresh()
 		ctx, cancel := context.WithCancelCause(t.Context())
 		at := ""

@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/backup"
-	"github.com/escrow-backup/escrow/estest"
 )
 
 // edited passes the request on, and changes the text of the answer.
@@ -83,29 +82,19 @@ func mayStayOpen(fault string, r *http.Request) bool {
 func faultEverywhere(t *testing.T, src fs.FS, o Options, setup func(t *testing.T, es elastictransport.Interface)) {
 	t.Helper()
 	t.Parallel()
-	fresh := func() *estest.Handler {
-		h := estest.NewHandler(nil)
-		if setup != nil {
-			setup(t, h.Transport())
-		}
-		return h
-	}
-	h := fresh()
-	count := killed(h.Transport(), 1<<30, false)
-	_, err := once(t.Context(), src, count, o)
-	require.NoError(t, err)
+	h, requests, fresh := undisturbed(t, src, o, setup)
 	want := state(t, h.Transport())
 	require.NotContains(t, want, "escrow")
 	o.Retries = 2
 	resume := o
 	resume.Resume = true
 	every := 3 // of the faults each request has; of many requests fewer
-	if count.n > 50 {
+	if requests > 50 {
 		every = 6
 	}
 	good, failed := 0, 0
 	for k, kind := range slices.Sorted(maps.Keys(faults)) {
-		for n := range count.n {
+		for n := range requests {
 			if (n+k)%every > 0 {
 				continue
 			}

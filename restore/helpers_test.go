@@ -2,10 +2,12 @@ package restore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"net/http"
 	"os"
@@ -218,6 +220,39 @@ func afterwards(do func() (*http.Response, error)) (*http.Response, error) {
 	}
 	res.Body.Close()
 	return nil, syscall.ECONNRESET
+}
+
+// bulkAnswers answers bulk requests. failure gives the fields of JSON with which an item of that id fails, or "": the item is written.
+func bulkAnswers(failure func(r *http.Request, id string) string) func(int, *http.Request, []byte, func() (*http.Response, error)) (*http.Response, error) {
+	return func(_ int, r *http.Request, body []byte, _ func() (*http.Response, error)) (*http.Response, error) {
+		var items []string
+		for line := range strings.Lines(string(body)) {
+			if !strings.HasPrefix(line, `{"index":{"_id"`) {
+				continue
+			}
+			id := strings.Split(line, `"`)[5]
+			items = append(items, fmt.Sprintf(`{"index":{"_id":%q,%s}}`, id, cmp.Or(failure(r, id), `"status":201,"result":"created"`)))
+		}
+		return status(200, `{"took":1,"errors":true,"items":[`+strings.Join(items, ",")+`]}`), nil
+	}
+}
+
+// undisturbed restores into a cluster that setup has filled. It gives that cluster, how many requests there were, and more clusters as this
+// one was before.
+func undisturbed(t *testing.T, src fs.FS, o Options, setup func(t *testing.T, es elastictransport.Interface)) (h *estest.Handler, requests int, fresh func() *estest.Handler) {
+	t.Helper()
+	fresh = func() *estest.Handler {
+		h := estest.NewHandler(nil)
+		if setup != nil {
+			setup(t, h.Transport())
+		}
+		return h
+	}
+	h = fresh()
+	count := killed(h.Transport(), 1<<30, false)
+	_, err := once(t.Context(), src, count, o)
+	require.NoError(t, err)
+	return h, count.n, fresh
 }
 
 func runPlan(ctx context.Context, b *backupOf, es elastictransport.Interface, o *Options) (*Result, error) {

@@ -86,23 +86,14 @@ type errReader struct{}
 
 func (errReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
-// rejectItems answers 429 for some items of a request and passes the others on.
+// rejectItems answers bulk requests as a server does that has no room for some of the items.
 func rejectItems(reject func(id string) bool) func(int, *http.Request, []byte, func() (*http.Response, error)) (*http.Response, error) {
-	return func(_ int, _ *http.Request, body []byte, _ func() (*http.Response, error)) (*http.Response, error) {
-		var items []string
-		for line := range strings.Lines(string(body)) {
-			if !strings.HasPrefix(line, `{"index":{"_id"`) {
-				continue
-			}
-			id := strings.Split(line, `"`)[5]
-			if reject(id) {
-				items = append(items, fmt.Sprintf(`{"index":{"_id":%q,"status":429,"error":{"type":"es_rejected_execution_exception","reason":"queue full"}}}`, id))
-			} else {
-				items = append(items, fmt.Sprintf(`{"index":{"_id":%q,"status":201,"result":"created"}}`, id))
-			}
+	return bulkAnswers(func(_ *http.Request, id string) string {
+		if !reject(id) {
+			return ""
 		}
-		return status(200, `{"took":1,"errors":true,"items":[`+strings.Join(items, ",")+`]}`), nil
-	}
+		return `"status":429,"error":{"type":"es_rejected_execution_exception","reason":"queue full"}`
+	})
 }
 
 func TestItemsRejectedForNowAreSentAgainAlone(t *testing.T) {

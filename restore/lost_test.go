@@ -13,22 +13,13 @@ import (
 // unavailable answers bulk requests as a server does that has lost all copies of a shard: the items in it, for which gone says so,
 // are unavailable after it has waited, and the others are written.
 func unavailable(gone func(id string) bool) func(int, *http.Request, []byte, func() (*http.Response, error)) (*http.Response, error) {
-	return func(_ int, r *http.Request, body []byte, _ func() (*http.Response, error)) (*http.Response, error) {
-		var items []string
-		for line := range strings.Lines(string(body)) {
-			if !strings.HasPrefix(line, `{"index":{"_id"`) {
-				continue
-			}
-			id := strings.Split(line, `"`)[5]
-			if gone(id) {
-				items = append(items, fmt.Sprintf(`{"index":{"_id":%q,"status":503,"error":{"type":"unavailable_shards_exception",
-					"reason":"[t-load][1] primary shard is not active Timeout: [%s]"}}}`, id, r.URL.Query().Get("timeout")))
-			} else {
-				items = append(items, fmt.Sprintf(`{"index":{"_id":%q,"status":201,"result":"created"}}`, id))
-			}
+	return bulkAnswers(func(r *http.Request, id string) string {
+		if !gone(id) {
+			return ""
 		}
-		return status(200, `{"took":1,"errors":true,"items":[`+strings.Join(items, ",")+`]}`), nil
-	}
+		return fmt.Sprintf(`"status":503,"error":{"type":"unavailable_shards_exception",
+			"reason":"[t-load][1] primary shard is not active Timeout: [%s]"}`, r.URL.Query().Get("timeout"))
+	})
 }
 
 // A shard that is gone ends the load: its documents are tried as often as said, the same ones, whatever others get through, and no
