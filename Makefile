@@ -73,14 +73,15 @@ fuzz:
 fuzz-briefly:
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=500x
 
+# -count=1: go test's cache does not know the programs that these tests start, and would give the result that another build of them had.
 e2e:
-	cd internal/e2e && go test -timeout 80m ./...
-	cd internal/e2e/flow && go test -timeout 30m -parallel 4 ./...
+	cd internal/e2e && go test -count=1 -timeout 80m ./...
+	cd internal/e2e/flow && go test -count=1 -timeout 30m -parallel 4 ./...
 
 # The part of e2e that runs on a Kubernetes cluster, which needs root, with what it needs.
 e2e-kubernetes:
 	cd internal/e2e && go run ./cmd/fetch kube minio
-	cd internal/e2e/flow && ESCROW_E2E=require go test -timeout 30m -parallel 4 ./...
+	cd internal/e2e/flow && ESCROW_E2E=require go test -count=1 -timeout 30m -parallel 4 ./...
 
 # Increments under writers while primaries are killed: KILLS and BACKUPS at least, SEED to repeat a run's choices. VERSIONS of Elasticsearch
 # are all that the tests run on, one after the other; such as VERSIONS=9.5.2.
@@ -93,8 +94,8 @@ chaos:
 
 # Tests with the rustic program, which takes a quarter of an hour to build.
 interop-rustic: .cache/rustic/bin/rustic
-	cd internal/e2e && ESCROW_E2E=require ESCROW_RUSTIC=$(CURDIR)/$< go test -timeout 30m -run Rustic . && \
-		ESCROW_E2E=require ESCROW_RUSTIC=$(CURDIR)/$< go test ./rusticcli
+	cd internal/e2e && ESCROW_E2E=require ESCROW_RUSTIC=$(CURDIR)/$< go test -count=1 -timeout 30m -run Rustic . && \
+		ESCROW_E2E=require ESCROW_RUSTIC=$(CURDIR)/$< go test -count=1 ./rusticcli
 
 .cache/rustic/bin/rustic:
 	cargo install --locked --no-default-features --root .cache/rustic rustic-rs --version '$(RUSTIC_VERSION)'
