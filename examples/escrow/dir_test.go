@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/escrow-backup/escrow/internal/usertest"
 )
 
 // lay fills a directory.
@@ -109,21 +111,20 @@ func TestDirectoryCommands(t *testing.T) {
 
 // What cannot be read ends the backup, or is named.
 func TestDirectoryOmissions(t *testing.T) {
-	s := newShell(t)
-	s.init()
-	from := t.TempDir()
-	lay(t, from, map[string]string{"a": "1", "locked": "2"})
-	require.NoError(t, os.Chmod(filepath.Join(from, "locked"), 0))
-	if _, err := os.ReadFile(filepath.Join(from, "locked")); err == nil {
-		t.Skip("root can read everything")
-	}
-	s.fails(exitFailed, []string{"locked", "permission denied"}, "backup-dir", from)
-	require.Empty(t, s.objects(exitDone, "snapshots"))
-	got := s.objects(exitOmitted, "backup-dir", from, "--allow-omissions")
-	omitted := last(got)["omitted"].([]any)
-	require.Len(t, omitted, 1)
-	require.Equal(t, "file locked", omitted[0].(map[string]any)["what"])
-	require.Len(t, s.objects(exitDone, "snapshots"), 1)
+	usertest.Unprivileged(t, func(t *testing.T) {
+		s := newShell(t)
+		s.init()
+		from := t.TempDir()
+		lay(t, from, map[string]string{"a": "1", "locked": "2"})
+		require.NoError(t, os.Chmod(filepath.Join(from, "locked"), 0))
+		s.fails(exitFailed, []string{"locked", "permission denied"}, "backup-dir", from)
+		require.Empty(t, s.objects(exitDone, "snapshots"))
+		got := s.objects(exitOmitted, "backup-dir", from, "--allow-omissions")
+		omitted := last(got)["omitted"].([]any)
+		require.Len(t, omitted, 1)
+		require.Equal(t, "file locked", omitted[0].(map[string]any)["what"])
+		require.Len(t, s.objects(exitDone, "snapshots"), 1)
+	})
 }
 
 func TestRestoreDirOmissions(t *testing.T) {

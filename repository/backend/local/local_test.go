@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/escrow-backup/escrow/internal/usertest"
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/backendtest"
 	"github.com/escrow-backup/escrow/repository/backend/local"
@@ -225,23 +226,30 @@ func TestTruncatedWhileReading(t *testing.T) {
 }
 
 func TestPermission(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may do everything")
-	}
-	dir := t.TempDir()
-	b := open(t, dir)
-	save(t, b, handle(backend.Key, "k"), "k")
-	keys := filepath.Join(dir, "keys")
-	require.NoError(t, os.Chmod(keys, 0))
-	t.Cleanup(func() { _ = os.Chmod(keys, 0o700) })
-	_, err := b.Load(t.Context(), handle(backend.Key, "k"), 0, -1)
-	require.ErrorIs(t, err, fs.ErrPermission)
-	require.NotErrorIs(t, err, fs.ErrNotExist)
-	err = b.Save(t.Context(), handle(backend.Key, "l"), strings.NewReader("l"), 1)
-	require.ErrorIs(t, err, fs.ErrPermission)
-	for _, err := range b.List(t.Context(), backend.Key) {
+	usertest.Unprivileged(t, func(t *testing.T) {
+		dir := t.TempDir()
+		b := open(t, dir)
+		p := handle(backend.Pack, "p")
+		save(t, b, handle(backend.Key, "k"), "k")
+		save(t, b, p, "p")
+		for _, locked := range []string{filepath.Join(dir, "keys"), filepath.Join(dir, "data", p.Name[:2])} {
+			require.NoError(t, os.Chmod(locked, 0))
+			t.Cleanup(func() { _ = os.Chmod(locked, 0o700) })
+		}
+		_, err := b.Load(t.Context(), handle(backend.Key, "k"), 0, -1)
 		require.ErrorIs(t, err, fs.ErrPermission)
-	}
+		require.NotErrorIs(t, err, fs.ErrNotExist)
+		err = b.Save(t.Context(), handle(backend.Key, "l"), strings.NewReader("l"), 1)
+		require.ErrorIs(t, err, fs.ErrPermission)
+		for _, typ := range []backend.FileType{backend.Key, backend.Pack} {
+			listed := 0
+			for _, err := range b.List(t.Context(), typ) {
+				require.ErrorIs(t, err, fs.ErrPermission)
+				listed++
+			}
+			require.Equal(t, 1, listed, "what cannot be listed is not empty")
+		}
+	})
 }
 
 func TestOpener(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/crypto/ssh/knownhosts"
 
+	"github.com/escrow-backup/escrow/internal/usertest"
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/backendtest"
 	"github.com/escrow-backup/escrow/repository/backend/sftp"
@@ -298,20 +299,30 @@ func TestOpener(t *testing.T) {
 }
 
 func TestPermission(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may do everything")
-	}
-	dir := t.TempDir()
-	_, b := opened(t, dir)
-	k, err := save(t.Context(), b, backend.Key, []byte("k"))
-	require.NoError(t, err)
-	keys := filepath.Join(dir, "keys")
-	require.NoError(t, os.Chmod(keys, 0))
-	t.Cleanup(func() { _ = os.Chmod(keys, 0o700) })
-	_, err = b.Load(t.Context(), k, 0, -1)
-	require.ErrorIs(t, err, fs.ErrPermission)
-	_, err = save(t.Context(), b, backend.Key, []byte("l"))
-	require.ErrorIs(t, err, fs.ErrPermission)
+	usertest.Unprivileged(t, func(t *testing.T) {
+		dir := t.TempDir()
+		_, b := opened(t, dir)
+		k, err := save(t.Context(), b, backend.Key, []byte("k"))
+		require.NoError(t, err)
+		p, err := save(t.Context(), b, backend.Pack, []byte("p"))
+		require.NoError(t, err)
+		for _, locked := range []string{filepath.Join(dir, "keys"), filepath.Join(dir, "data", p.Name[:2])} {
+			require.NoError(t, os.Chmod(locked, 0))
+			t.Cleanup(func() { _ = os.Chmod(locked, 0o700) })
+		}
+		_, err = b.Load(t.Context(), k, 0, -1)
+		require.ErrorIs(t, err, fs.ErrPermission)
+		_, err = save(t.Context(), b, backend.Key, []byte("l"))
+		require.ErrorIs(t, err, fs.ErrPermission)
+		for _, typ := range []backend.FileType{backend.Key, backend.Pack} {
+			listed := 0
+			for _, err := range b.List(t.Context(), typ) {
+				require.ErrorIs(t, err, fs.ErrPermission)
+				listed++
+			}
+			require.Equal(t, 1, listed, "what cannot be listed is not empty")
+		}
+	})
 }
 
 // A broken connection fails the call, leaves nothing half done to be seen, and the next call has a new connection.
