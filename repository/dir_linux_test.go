@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/escrow-backup/escrow/internal/usertest"
 	"github.com/escrow-backup/escrow/repository"
 	"github.com/escrow-backup/escrow/repository/repositorytest"
 )
@@ -32,7 +33,11 @@ func messy(t *testing.T, dir string) {
 	}
 	write("big", random(21, 3<<20), 0o644)
 	write("holes", append(append(make([]byte, 1<<20), random(22, 5000)...), make([]byte, 1<<20)...), 0o600)
-	write("empty", nil, 0)
+	if os.Geteuid() == 0 {
+		write("empty", nil, 0)
+	} else {
+		write("empty", nil, 0o400) // with less it could not be read
+	}
 	write("setuid", []byte("x"), fs.ModeSetuid|0o755)
 	write("a/b/c/deep", []byte("deep"), 0o640)
 	write("a/\xff not UTF-8 \" \n", []byte("odd"), 0o600)
@@ -111,6 +116,11 @@ func addDir(t *testing.T, r *repository.Repo, dir string, h repository.Header, o
 }
 
 func TestDirectoryRoundTrip(t *testing.T) {
+	t.Run("as anybody", directoryRoundTrip)
+	t.Run("not as root", func(t *testing.T) { usertest.Unprivileged(t, directoryRoundTrip) })
+}
+
+func directoryRoundTrip(t *testing.T) {
 	from := t.TempDir()
 	messy(t, from)
 	want := describe(t, from)

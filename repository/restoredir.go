@@ -24,7 +24,7 @@ type RestoreOptions struct {
 
 	// Overwrite replaces files that are there; without it, they are an error that wraps fs.ErrExist. A file is replaced when
 	// the new one is complete. Directories that are there are filled in any case, and with Overwrite get the snapshot's
-	// attributes; entries that the snapshot does not have stay.
+	// attributes, also those that their owner may not write in; entries that the snapshot does not have stay.
 	Overwrite bool
 
 	Verify  bool // read each file back, and compare the SHA-256 of each of its blobs
@@ -234,6 +234,10 @@ func (x *restorer) mkdir(p place, n *node) (made bool, err error) {
 	case serr != nil:
 		return false, serr
 	case fi.IsDir():
+		// It may be read-only, as from a restore before, and gets the snapshot's mode when it is full.
+		if mode := fi.Mode(); x.opt.Overwrite && mode&0o700 != 0o700 {
+			return false, p.root.Chmod(n.Name, mode|0o700)
+		}
 		return false, nil
 	case !x.opt.Overwrite:
 		return false, err
