@@ -196,12 +196,10 @@ func (f *idsOf) holds(g *storedSegment, d *Document) (same bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	lines, err := d.AppendDigested(nil)
-	if err != nil {
+	var digest layout.Digest
+	if err := digest.AddDocument(d); err != nil {
 		return false, err
 	}
-	var digest layout.Digest
-	digest.Add(lines)
 	err = layout.ReadIDs(b, g.From, func(l *layout.IDLine) error {
 		same = same || l.SeqNo == d.SeqNo && (!l.HasDigest || l.Low == digest.Low())
 		return nil

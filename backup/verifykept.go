@@ -56,10 +56,9 @@ func (j *job) verifySegment(ctx context.Context, sh *elastic.Shard, k *storedSeg
 	var lines []byte
 	err := sh.Pages(ctx, elastic.Range{From: k.From, To: k.To, Docs: k.Docs, Sum: k.Sum}, true, func(hits []elastic.Hit) (err error) {
 		for i := range hits {
-			if lines, err = hits[i].Document.AppendDigested(lines[:0]); err != nil {
+			if lines, err = digest.AddWith(&hits[i].Document, lines); err != nil {
 				return err
 			}
-			digest.Add(lines)
 		}
 		return nil
 	})

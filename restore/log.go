@@ -54,7 +54,7 @@ func (l *shardLog) documents(ctx context.Context, src fs.FS, from string, sh *la
 				}
 			}
 			if err == nil && !dead {
-				lines, err = addDigest(&sum, &d, lines)
+				lines, err = sum.AddWith(&d, lines)
 				docs++
 				if use, err = want.of(d, err); use {
 					chosen++

@@ -68,7 +68,7 @@ func shardDocuments(ctx context.Context, src fs.FS, from string, sh *layout.Shar
 				}
 				dead[docKey(&d)] = ordinal
 			} else if err == nil {
-				lines, err = addDigest(&sum, &d, lines)
+				lines, err = sum.AddWith(&d, lines)
 				docs++
 				if use, err = want.of(d, err); use {
 					chosen++
@@ -98,19 +98,6 @@ func shardDocuments(ctx context.Context, src fs.FS, from string, sh *layout.Shar
 	}
 }
 
-// addDigest adds a document to a digest. It makes its lines in the memory given, which is quicker, and returns that; of a large document,
-// which would stand there twice, it makes none.
-func addDigest(sum *layout.Digest, d *Document, lines []byte) ([]byte, error) {
-	if len(d.Source) > 1<<20 {
-		return lines, sum.AddDocument(d)
-	}
-	lines, err := d.AppendDigested(lines[:0])
-	if err == nil {
-		sum.Add(lines)
-	}
-	return lines, err
-}
-
 // of asks the condition, if there is one and no error yet.
 func (k keep) of(d Document, err error) (bool, error) {
 	if k == nil || err != nil {
@@ -134,7 +121,7 @@ func liveDigest(ctx context.Context, src fs.FS, index string, shard int, dead ma
 		}
 		last, removed := dead[docKey(&d)]
 		if !d.Deleted && (!removed || last < ordinal) {
-			if lines, err = addDigest(&sum, &d, lines); err != nil {
+			if lines, err = sum.AddWith(&d, lines); err != nil {
 				return 0, 0, sum, err
 			}
 			docs++

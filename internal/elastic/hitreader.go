@@ -12,6 +12,9 @@ const (
 	window = 256 << 10
 	// largeWindow is how many there may be, for the sake of a document that is so large, without waiting for others to be done with theirs.
 	largeWindow = 4 << 20
+	// hugeWindow is the least memory for a larger one. Twice as much again and again would hold half of the document twice, and what is
+	// not filled of new memory takes none.
+	hugeWindow = 64 << 20
 	// pooledWindow is the most memory that is kept for the next answer.
 	pooledWindow = 4 * window
 )
@@ -174,6 +177,7 @@ func (h *hitReader) fill() error {
 		want *= 2
 	}
 	if want > largeWindow {
+		want = max(want, hugeWindow)
 		// Who waits keeps little.
 		if err := h.acquire(); err != nil {
 			return err

@@ -164,10 +164,9 @@ func exportShard(ctx context.Context, src fs.FS, index string, sh *layout.Shard,
 		if d.Deleted || removed && ordinal < last {
 			return nil
 		}
-		if lines, err = d.AppendDigested(lines[:0]); err != nil {
+		if lines, err = sum.AddWith(d, lines); err != nil {
 			return err
 		}
-		sum.Add(lines)
 		docs++
 		res.Documents++
 		res.Bytes += int64(len(d.Source))
