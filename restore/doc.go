@@ -33,7 +33,9 @@
 // Until then the index carries an alias that begins with [UnfinishedPrefix]. When loading fails, the index is deleted
 // again, but only if it is the one that this run created. Where a node is lost, and with it a shard of an index that is being loaded, that index is
 // deleted and made anew on the others, up to three times; one that was there before, and has no replicas, is an error that names the shard. So is
-// an index that was loaded and is not whole any more at the end of the restore, since its replicas are made after it was loaded. After a crash the alias tells that the index is not whole, and the next restore
+// an index that was loaded and is not whole any more at the end of the restore, since its replicas are made after it was loaded. [Replace] deletes the old
+// index when the new one is whole beside it, and clones that to its name: where a node is lost just then and does not come back, the restore
+// fails, the old index is gone, and [Options.Resume] makes the index of the backup. After a crash the alias tells that the index is not whole, and the next restore
 // fails and names it, unless it replaces the index.
 //
 // # Going on after an interruption

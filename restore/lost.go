@@ -24,6 +24,8 @@ type lostShard struct {
 	left   bool // it went with a node
 }
 
+func hasLeft(l lostShard) bool { return l.left }
+
 func (l *lostShard) String() string {
 	if l.left {
 		return fmt.Sprintf("index %s: shard %d was on a node that is gone, and no other has a copy", l.index, l.number)
@@ -84,7 +86,7 @@ func (p *Plan) build(ctx context.Context, x *PlannedIndex, name string, r *Resul
 			return ix, err // which says what is the matter
 		}
 		err = fmt.Errorf("%s: %w", &lost[0], err)
-		if attempt == buildAttempts || !slices.ContainsFunc(lost, func(l lostShard) bool { return l.left }) {
+		if attempt == buildAttempts || !slices.ContainsFunc(lost, hasLeft) {
 			return ix, err
 		}
 		p.o.Logger.LogAttrs(ctx, slog.LevelWarn, "make index anew", slog.String("index", name), slog.Any("error", err))

@@ -283,7 +283,7 @@ func (p *Plan) restoreStream(ctx context.Context, s *PlannedStream, r *Result, t
 	if s.Action == "replace" {
 		var err error
 		if final, err = p.swapStream(ctx, s, built); err != nil {
-			return fmt.Errorf("%w (all documents of the backup are in indices whose names end with -escrow- and a random text)", err)
+			return fmt.Errorf("%w (the old data stream is gone, or may be; what was loaded is in indices whose names end with -escrow- and a random text, and Resume makes the data stream of the backup)", err)
 		}
 	}
 	if err := p.assemble(ctx, s, final); err != nil {

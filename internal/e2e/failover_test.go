@@ -76,6 +76,9 @@ func failovers(t *testing.T, v esserver.Version) {
 	t.Run("unreplicated updates", func(t *testing.T) { c.unreplicated(t, before) })
 	t.Run("forced stale primary", c.forcedStale)
 	t.Run("node lost while restoring", c.lostWhileRestoring)
+	if all := versions(); v == all[len(all)-1] { // it waits for what does not come
+		t.Run("node lost while replacing", c.lostWhileReplacing)
+	}
 }
 
 // unreplicated is the case of TestRolledBackUpdates with two copies and durability "request": the primary shows updates that its
