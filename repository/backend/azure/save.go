@@ -58,7 +58,7 @@ func (b *Backend) put(ctx context.Context, h backend.Handle, body io.ReaderAt, s
 	if h.Type == backend.Pack {
 		o.Tier = b.tier
 	}
-	r := exact.NewBody(body, size)
+	r := exact.NewBody(ctx, body, size)
 	_, err := b.container.NewBlockBlobClient(b.key(h)).Upload(ctx, streaming.NopCloser(r), o)
 	if bodyErr := r.Stop(); err != nil && bodyErr != nil && ctx.Err() == nil {
 		return bodyErr

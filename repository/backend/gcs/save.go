@@ -76,7 +76,7 @@ func (b *Backend) put(ctx context.Context, u upload, body io.ReaderAt, size int6
 		return err
 	}
 	before, after, _ := strings.Cut(head, contentHere)
-	r := exact.NewBody(body, size)
+	r := exact.NewBody(ctx, body, size)
 	all := io.MultiReader(strings.NewReader(before), r, strings.NewReader(after))
 	q := url.Values{"uploadType": {"multipart"}, "ifGenerationMatch": {"0"}, "fields": {"name,size,md5Hash,generation"}}
 	info := objectInfo{Size: -1}

@@ -97,7 +97,7 @@ func (b *Backend) create(ctx context.Context, h backend.Handle) error {
 }
 
 func (b *Backend) post(ctx context.Context, h backend.Handle, body io.ReaderAt, size int64) error {
-	r := exact.NewBody(body, size)
+	r := exact.NewBody(ctx, body, size)
 	resp, err := b.request(ctx, http.MethodPost, b.url(h), r, size)
 	bodyErr := r.Stop()
 	switch {

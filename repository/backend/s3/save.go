@@ -120,7 +120,7 @@ func (b *Backend) put(ctx context.Context, h backend.Handle, body io.ReaderAt, s
 		o.SetMatchETagExcept("*")
 	}
 	return b.call(ctx, func(ctx context.Context) error {
-		r := exact.NewBody(body, size)
+		r := exact.NewBody(ctx, body, size)
 		// A body that can seek would make minio-go retry in some cases.
 		info, err := b.core.PutObject(ctx, b.cfg.Bucket, b.key(h), struct{ io.Reader }{r}, size, md5, "", o)
 		if bodyErr := r.Stop(); err != nil && bodyErr != nil {

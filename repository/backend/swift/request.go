@@ -57,7 +57,7 @@ func (b *Backend) send(ctx context.Context, at, token string, r request) (*http.
 	req.Header.Set("X-Auth-Token", token)
 	var body *exact.Body
 	if r.body != nil && r.size > 0 {
-		body = exact.NewBody(r.body, r.size)
+		body = exact.NewBody(ctx, r.body, r.size)
 		req.Body, req.ContentLength = io.NopCloser(body), r.size
 		req.Header.Set("Expect", "100-continue") // a server that refuses does so before the bytes are on their way
 	}

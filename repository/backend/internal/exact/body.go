@@ -1,6 +1,7 @@
 package exact
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +10,10 @@ import (
 )
 
 // Body is the body of a request: exactly the first size bytes of something. After Stop nothing is read any more: net/http may
-// go on for a moment after it has returned an answer, and the caller's bytes are not ours then.
+// go on for a moment after it has returned an answer, and the caller's bytes are not ours then. Nor is anything read once the context has
+// ended: net/http looks at that beside what it sends, and would complete a file that is not to be saved any more.
 type Body struct {
+	ctx     context.Context // of the request
 	mu      sync.Mutex
 	body    io.ReaderAt
 	size    int64
@@ -19,8 +22,10 @@ type Body struct {
 	stopped bool
 }
 
-// NewBody returns a Body of the first size bytes of body.
-func NewBody(body io.ReaderAt, size int64) *Body { return &Body{body: body, size: size} }
+// NewBody returns a Body of the first size bytes of body, for as long as ctx has not ended: then reading fails with its cause.
+func NewBody(ctx context.Context, body io.ReaderAt, size int64) *Body {
+	return &Body{ctx: ctx, body: body, size: size}
+}
 
 // Read implements io.Reader. A body that is shorter than it should be is an error wrapping io.ErrUnexpectedEOF.
 func (b *Body) Read(p []byte) (int, error) {
@@ -30,6 +35,9 @@ func (b *Body) Read(p []byte) (int, error) {
 	case b.stopped:
 		return 0, fs.ErrClosed
 	case b.err != nil:
+		return 0, b.err
+	case b.ctx.Err() != nil:
+		b.err = context.Cause(b.ctx)
 		return 0, b.err
 	case b.off >= b.size:
 		return 0, io.EOF

@@ -1,6 +1,7 @@
 package exact_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -14,7 +15,7 @@ import (
 )
 
 func TestBody(t *testing.T) {
-	b := exact.NewBody(strings.NewReader("0123456789"), 7)
+	b := exact.NewBody(t.Context(), strings.NewReader("0123456789"), 7)
 	require.NoError(t, iotest.TestReader(b, []byte("0123456")))
 	_, err := b.Seek(-1, io.SeekStart)
 	require.ErrorIs(t, err, fs.ErrInvalid)
@@ -22,15 +23,24 @@ func TestBody(t *testing.T) {
 	_, err = b.Read(make([]byte, 1))
 	require.ErrorIs(t, err, fs.ErrClosed)
 
-	b = exact.NewBody(strings.NewReader("012"), 7)
+	b = exact.NewBody(t.Context(), strings.NewReader("012"), 7)
 	got, err := io.ReadAll(b)
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Equal(t, "012", string(got))
 	require.ErrorIs(t, b.Stop(), io.ErrUnexpectedEOF)
 
 	boom := errors.New("boom")
-	b = exact.NewBody(failing{boom}, 7)
+	b = exact.NewBody(t.Context(), failing{boom}, 7)
 	_, err = io.ReadAll(b)
+	require.ErrorIs(t, err, boom)
+	require.ErrorIs(t, b.Stop(), boom)
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	b = exact.NewBody(ctx, strings.NewReader("0123456789"), 7)
+	_, err = io.ReadFull(b, make([]byte, 4))
+	require.NoError(t, err)
+	cancel(boom)
+	_, err = b.Read(make([]byte, 4))
 	require.ErrorIs(t, err, boom)
 	require.ErrorIs(t, b.Stop(), boom)
 }
