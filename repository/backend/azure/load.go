@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
@@ -28,14 +27,14 @@ func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.
 	if err := b.check(ctx, h); err != nil {
 		return nil, err
 	}
-	if off < 0 || n == 0 || n > math.MaxInt64-off {
+	span, ok := exact.RangeHeader(off, n)
+	if !ok {
 		return b.nothing(ctx, h, off, n)
 	}
-	whole := off == 0 && n < 0
 	o := &blob.DownloadStreamOptions{Range: blob.HTTPRange{Offset: off, Count: max(n, 0)}} // a count of 0 is all that follows
 	resp, err := b.container.NewBlobClient(b.key(h)).DownloadStream(ctx, o)
 	if err := b.explain(ctx, err); err != nil {
-		if web.IsStatus(err, http.StatusRequestedRangeNotSatisfiable) && !whole {
+		if web.IsStatus(err, http.StatusRequestedRangeNotSatisfiable) && span != "" {
 			return b.nothing(ctx, h, off, n)
 		}
 		return nil, err

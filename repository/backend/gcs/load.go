@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 
 	"github.com/escrow-backup/escrow/repository/backend"
@@ -26,15 +25,13 @@ func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.
 	if err := b.check(ctx, h); err != nil {
 		return nil, err
 	}
-	if off < 0 || n == 0 || n > math.MaxInt64-off {
+	span, ok := exact.RangeHeader(off, n)
+	if !ok {
 		return b.nothing(ctx, h, off, n)
 	}
 	var header []string
-	switch {
-	case n > 0:
-		header = []string{"Range", fmt.Sprintf("bytes=%d-%d", off, off+n-1)}
-	case off > 0:
-		header = []string{"Range", fmt.Sprintf("bytes=%d-", off)}
+	if span != "" {
+		header = []string{"Range", span}
 	}
 	resp, err := b.send(ctx, http.MethodGet, b.object(h)+"?alt=media", nil, 0, header...)
 	switch {

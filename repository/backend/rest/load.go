@@ -5,10 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
-	"strings"
 
 	"github.com/escrow-backup/escrow/repository/backend"
 	"github.com/escrow-backup/escrow/repository/backend/internal/exact"
@@ -27,15 +25,13 @@ func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.
 	if err := b.check(ctx, h); err != nil {
 		return nil, err
 	}
-	if off < 0 || n == 0 || n > math.MaxInt64-off {
+	span, ok := exact.RangeHeader(off, n)
+	if !ok {
 		return b.nothing(ctx, h, off, n)
 	}
 	var header []string
-	switch {
-	case off > 0 && n < 0:
-		header = []string{"Range", fmt.Sprintf("bytes=%d-", off)}
-	case n > 0:
-		header = []string{"Range", fmt.Sprintf("bytes=%d-%d", off, off+n-1)}
+	if span != "" {
+		header = []string{"Range", span}
 	}
 	resp, err := b.request(ctx, http.MethodGet, b.url(h), nil, 0, header...)
 	var status *StatusError
@@ -56,16 +52,10 @@ func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.
 // nothing answers for a range that is empty or cannot be, for which HTTP has no words.
 func (b *Backend) nothing(ctx context.Context, h backend.Handle, off, n int64) (io.ReadCloser, error) {
 	size, err := b.size(ctx, h)
-	if err == nil {
-		n, err = exact.Range(off, n, size)
-	}
 	if err != nil {
 		return nil, err
 	}
-	if n > 0 {
-		return nil, fmt.Errorf("%s refuses %d bytes from %d of a file of %d bytes", b.place, n, off, size)
-	}
-	return io.NopCloser(strings.NewReader("")), nil
+	return exact.Nothing(off, n, size)
 }
 
 // body returns the reader of the range (off, n), after looking whether it is the one that the server sends.

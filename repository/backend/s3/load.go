@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"net/http"
 
 	"github.com/minio/minio-go/v7"
@@ -29,13 +28,14 @@ func (b *Backend) load(ctx context.Context, h backend.Handle, off, n int64) (io.
 	if err := b.check(ctx, h); err != nil {
 		return nil, err
 	}
-	if off < 0 || n == 0 || n > math.MaxInt64-off {
+	span, ok := exact.RangeHeader(off, n)
+	if !ok {
 		return b.nothing(ctx, h, off, n)
 	}
 	var r io.ReadCloser
 	err := b.call(ctx, func(ctx context.Context) error {
 		var err error
-		r, n, err = b.get(ctx, h, off, n)
+		r, n, err = b.get(ctx, h, span, off, n)
 		return err
 	})
 	if web.IsStatus(err, http.StatusRequestedRangeNotSatisfiable) {
@@ -58,16 +58,11 @@ func (b *Backend) nothing(ctx context.Context, h backend.Handle, off, n int64) (
 	return exact.Nothing(off, n, size)
 }
 
-// get asks for a range and returns how many bytes the answer promises, which are those that were asked for.
-func (b *Backend) get(ctx context.Context, h backend.Handle, off, n int64) (_ io.ReadCloser, _ int64, err error) {
-	whole := off == 0 && n < 0
+// get asks for a range, of which span is the header, and returns how many bytes the answer promises, which are those that were asked for.
+func (b *Backend) get(ctx context.Context, h backend.Handle, span string, off, n int64) (_ io.ReadCloser, _ int64, err error) {
 	var o minio.GetObjectOptions
-	switch {
-	case whole:
-	case n < 0:
-		o.Set("Range", fmt.Sprintf("bytes=%d-", off))
-	default:
-		o.Set("Range", fmt.Sprintf("bytes=%d-%d", off, off+n-1))
+	if span != "" {
+		o.Set("Range", span)
 	}
 	r, info, header, err := b.core.GetObject(ctx, b.cfg.Bucket, b.key(h), o)
 	if err != nil {
@@ -85,7 +80,7 @@ func (b *Backend) get(ctx context.Context, h backend.Handle, off, n int64) (_ io
 		return nil, n, errors.New("the answer does not say its length")
 	}
 	got := header.Get("Content-Range")
-	if whole {
+	if span == "" {
 		if got != "" {
 			return nil, n, fmt.Errorf("the server sends the range %q of a file that was asked for as a whole", got)
 		}
@@ -124,7 +119,7 @@ func (b *Backend) stat(ctx context.Context, h backend.Handle) (int64, error) {
 		// An answer to HEAD has no words, and 404 may be about the bucket as well, or even (VersityGW) about the key id. To
 		// GET there are words. Once is enough: what follows finds the same bucket with the same key.
 		err = b.call(ctx, func(ctx context.Context) error {
-			r, size, err := b.get(ctx, h, 0, -1)
+			r, size, err := b.get(ctx, h, "", 0, -1)
 			if err == nil {
 				info.Size = size
 				_ = r.Close() // nothing was wanted of it

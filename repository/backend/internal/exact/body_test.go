@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -48,6 +49,29 @@ func TestBody(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) ReadAt([]byte, int64) (int, error) { return 0, f.err }
+
+func TestRangeHeader(t *testing.T) {
+	for _, c := range []struct {
+		off, n int64
+		want   string
+		ok     bool
+	}{
+		{0, -1, "", true},
+		{3, -1, "bytes=3-", true},
+		{0, 1, "bytes=0-0", true},
+		{3, 5, "bytes=3-7", true},
+		{1, math.MaxInt64 - 1, "bytes=1-9223372036854775806", true},
+		{2, math.MaxInt64 - 1, "", false},
+		{3, 0, "", false},
+		{0, 0, "", false},
+		{-1, 5, "", false},
+		{-1, -1, "", false},
+	} {
+		got, ok := exact.RangeHeader(c.off, c.n)
+		require.Equal(t, c.want, got, "%d %d", c.off, c.n)
+		require.Equal(t, c.ok, ok, "%d %d", c.off, c.n)
+	}
+}
 
 func TestContentRange(t *testing.T) {
 	for _, c := range []struct {

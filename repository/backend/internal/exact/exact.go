@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -28,6 +29,20 @@ func Range(off, n, size int64) (int64, error) {
 		return 0, fmt.Errorf("%d bytes from offset %d of a file of %d bytes: %w", n, off, size, io.ErrUnexpectedEOF)
 	}
 	return n, nil
+}
+
+// RangeHeader returns HTTP's words for the range (off, n), the value of the header Range: none for a whole file. There are no such words for
+// a range that is empty or cannot be, of which it returns false.
+func RangeHeader(off, n int64) (string, bool) {
+	switch {
+	case off < 0 || n == 0 || n > math.MaxInt64-off:
+		return "", false
+	case n > 0:
+		return fmt.Sprintf("bytes=%d-%d", off, off+n-1), true
+	case off > 0:
+		return fmt.Sprintf("bytes=%d-", off), true
+	}
+	return "", true
 }
 
 // Nothing answers for a range of a file of size bytes that is empty, for which HTTP has no words, or reaches past the end. Of any
