@@ -130,6 +130,7 @@ func (b *batch) add(d *Document, hash uint64, to string) error {
 type sender struct {
 	once  *elastic.Client // does not retry: what an attempt may have left behind must be known here
 	o     *Options
+	lanes int  // bulk requests at once
 	fresh bool // the index is new: nothing may exist already
 	// alias, if not empty, is what all documents are addressed to. It must be an alias: a request that is still on its way when
 	// the index is deleted again would otherwise make an index anew, with whatever is in it.

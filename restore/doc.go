@@ -9,6 +9,13 @@
 // made without writing anything. [Plan.Run] carries it out. [Load] is the bulk loader alone, for documents from
 // anywhere. [Verify] compares a cluster with a backup.
 //
+// # The order
+//
+// Indices come first, then data streams; what of a backup comes before and after them is said under Sections. Of each kind small ones are
+// restored several at a time ([Options.IndicesAtOnce]), since a server takes longer to make an index than to take a few documents; then the
+// large ones, one after the other; at last those that write to an alias which another writes to until it is replaced. The first error
+// stops the rest: what is whole stays, what is not is deleted again.
+//
 // # What a restore does to an index
 //
 // The index is created with the settings, the mapping and the routing of the backup, so that every id lands in the

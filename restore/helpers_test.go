@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -237,9 +238,9 @@ func bulkAnswers(failure func(r *http.Request, id string) string) func(int, *htt
 	}
 }
 
-// undisturbed restores into a cluster that setup has filled. It gives that cluster, how many requests there were, and more clusters as this
-// one was before.
-func undisturbed(t *testing.T, src fs.FS, o Options, setup func(t *testing.T, es elastictransport.Interface)) (h *estest.Handler, requests int, fresh func() *estest.Handler) {
+// undisturbed restores into a cluster that setup has filled. It gives that cluster, the names of the requests that there were,
+// as calls makes them, and more clusters as this one was before.
+func undisturbed(t *testing.T, src fs.FS, o Options, setup func(t *testing.T, es elastictransport.Interface)) (h *estest.Handler, requests []string, fresh func() *estest.Handler) {
 	t.Helper()
 	fresh = func() *estest.Handler {
 		h := estest.NewHandler(nil)
@@ -249,10 +250,13 @@ func undisturbed(t *testing.T, src fs.FS, o Options, setup func(t *testing.T, es
 		return h
 	}
 	h = fresh()
-	count := killed(h.Transport(), 1<<30, false)
-	_, err := once(t.Context(), src, count, o)
+	var met calls
+	_, err := once(t.Context(), src, &between{es: h.Transport(), fn: func(_ int, r *http.Request, body []byte, do func() (*http.Response, error)) (*http.Response, error) {
+		met.name(r, body)
+		return do()
+	}}, o)
 	require.NoError(t, err)
-	return h, count.n, fresh
+	return h, slices.Sorted(slices.Values(met.all)), fresh
 }
 
 func runPlan(ctx context.Context, b *backupOf, es elastictransport.Interface, o *Options) (*Result, error) {

@@ -47,7 +47,7 @@ func Load(ctx context.Context, es elastictransport.Interface, docs iter.Seq2[Doc
 }
 
 func newSender(es elastictransport.Interface, o *Options, fresh bool) *sender {
-	return &sender{once: elastic.New(es, o.elastic(-1)), o: o, fresh: fresh, rej: &rejections{fn: o.Rejected},
+	return &sender{once: elastic.New(es, o.elastic(-1)), o: o, fresh: fresh, lanes: o.Concurrency, rej: &rejections{fn: o.Rejected},
 		large: semaphore.NewWeighted(largeRoom)}
 }
 
@@ -73,7 +73,7 @@ type lane struct {
 // documents are in s.rej, not in the error.
 func (s *sender) load(ctx context.Context, sources []iter.Seq2[Document, error]) error {
 	g, ctx := errgroup.WithContext(ctx)
-	lanes := make([]*lane, s.o.Concurrency)
+	lanes := make([]*lane, s.lanes)
 	for i := range lanes {
 		l := &lane{fill: &batch{}, full: make(chan *batch), free: make(chan *batch, 2)}
 		l.free <- &batch{}

@@ -76,7 +76,7 @@ func (p *Plan) lost(ctx context.Context, index string) ([]lostShard, error) {
 // discarded after an error. While it is loaded it has no replicas: where a node is lost with a shard of it, it is made anew on the others.
 func (p *Plan) build(ctx context.Context, x *PlannedIndex, name string, r *Result, t *tracker) (*made, error) {
 	for attempt := 1; ; attempt++ {
-		before, rejected := *r, p.rejected
+		before := *r
 		ix, err := p.buildOnce(ctx, x, name, r, t)
 		if err == nil || ix == nil || ctx.Err() != nil {
 			return ix, err
@@ -95,7 +95,8 @@ func (p *Plan) build(ctx context.Context, x *PlannedIndex, name string, r *Resul
 		}
 		docs, bytes := r.Documents-before.Documents, r.Bytes-before.Bytes
 		t.docs(x.To, -docs, -bytes)
-		*r, p.rejected = before, rejected
+		p.rejected.Add(before.Rejected - r.Rejected)
+		*r = before
 	}
 }
 

@@ -74,7 +74,10 @@ type Options struct {
 	Kibana elastictransport.Interface
 
 	Concurrency int // bulk requests at once; default 2
-	BulkBytes   int // size of a bulk request's body; default 5 MiB
+	// IndicesAtOnce is how many small indices and data streams are restored at once; default 12. Small are those whose documents fit into a
+	// bulk request each. Others are restored alone.
+	IndicesAtOnce int
+	BulkBytes     int // size of a bulk request's body; default 5 MiB
 	// Retries of one request, in a row and without any item getting through, or of the documents in a shard that cannot be reached, for
 	// which the server waits 10 s each time. Default 8, negative: none.
 	Retries int
@@ -132,6 +135,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if r.Concurrency <= 0 {
 		r.Concurrency = 2
+	}
+	if r.IndicesAtOnce <= 0 {
+		r.IndicesAtOnce = 12
 	}
 	if r.BulkBytes <= 0 {
 		r.BulkBytes = 5 << 20

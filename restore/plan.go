@@ -10,8 +10,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/elastic/elastic-transport-go/v8/elastictransport"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/escrow-backup/escrow/internal/elastic"
 	"github.com/escrow-backup/escrow/layout"
@@ -30,10 +32,11 @@ type Plan struct {
 	kibana *elastic.Client // nil if there is none
 	o      Options
 
-	version  string          // of the cluster, where it is asked for
-	known    map[string]bool // settings that were asked about
-	stale    []*made         // what an interrupted restore left, to be taken away first
-	rejected int64           // documents so far, of those that may be
+	version  string              // of the cluster, where it is asked for
+	known    map[string]bool     // settings that were asked about
+	stale    []*made             // what an interrupted restore left, to be taken away first
+	rejected atomic.Int64        // documents so far, of those that may be
+	slots    *semaphore.Weighted // for bulk requests of small indices
 }
 
 // PlannedIndex is one index of a Plan.
@@ -48,6 +51,7 @@ type PlannedIndex struct {
 	index   *layout.Index
 	make    *creation
 	oldUUID string    // of the index that is replaced
+	last    bool      // only once the others have given up the aliases that it writes to
 	unlike  string    // with Resume, how the index that is there differs from what is restored
 	there   *metadata // of an index to be completed; nil: nothing was put back yet
 	kept    *made     // of a data stream: loaded by the interrupted restore
@@ -58,6 +62,8 @@ type PlannedIndex struct {
 // section that exists and is not the same.
 func NewPlan(ctx context.Context, src fs.FS, es elastictransport.Interface, o *Options) (*Plan, error) {
 	p := &Plan{src: src, es: es, o: o.withDefaults(), known: map[string]bool{}}
+	p.o.Rejected = serial(p.o.Rejected)
+	p.slots = semaphore.NewWeighted(int64(p.o.Concurrency))
 	p.c = elastic.New(es, p.o.elastic(p.o.Retries))
 	p.kibana = p.o.kibana(p.o.Retries)
 	if err := p.plan(ctx); err != nil {
@@ -265,18 +271,19 @@ func resolve(ctx context.Context, c *elastic.Client, name string) (map[string]*m
 
 // checkAliases finds aliases that could not be put once everything is loaded.
 func (p *Plan) checkAliases(ctx context.Context) error {
-	targets := map[string]bool{}
+	targets := map[string]bool{} // whether what is there, if anything, goes with its aliases
 	for _, x := range p.Indices {
-		targets[x.To] = true
+		targets[x.To] = x.Action == "create" || x.Action == "replace"
 	}
 	seen := map[string]map[string]*metadata{}
 	writers := map[string]string{}
-	for _, x := range p.Indices {
+	for i := range p.Indices {
+		x := &p.Indices[i]
 		if x.Action == "skip" || x.Action == "merge" || x.Action == "complete" {
 			continue
 		}
 		for alias, def := range x.make.aliases {
-			if targets[alias] {
+			if _, restored := targets[alias]; restored {
 				return fmt.Errorf("index %s: its alias %q is the name of an index that is restored", x.To, alias)
 			}
 			found, ok := seen[alias]
@@ -298,9 +305,13 @@ func (p *Plan) checkAliases(ctx context.Context) error {
 			}
 			writers[alias] = x.To
 			for name, m := range found {
-				if !targets[name] && writes(m.aliases[alias]) {
+				if name == x.To || !writes(m.aliases[alias]) {
+					continue
+				}
+				if !targets[name] {
 					return fmt.Errorf("index %s: alias %q has a write index in the cluster already: %s", x.To, alias, name)
 				}
+				x.last = true
 			}
 		}
 	}

@@ -38,32 +38,11 @@ func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	if err := p.writeObjects(ctx, false, r); err != nil {
 		return r, err
 	}
-	for i := range p.Indices {
-		x := &p.Indices[i]
-		if x.Action == "skip" {
-			r.Skipped++
-		} else {
-			if err := p.restore(ctx, x, r, t); err != nil {
-				return r, fmt.Errorf("restore: index %s: %w", x.To, err)
-			}
-			r.add(x)
-		}
-		t.update(func(q *Progress) { q.Index, q.IndicesDone = x.To, q.IndicesDone+1 })
+	if err := p.carryOut(ctx, p.indexUnits(t), r); err != nil {
+		return r, err
 	}
-	for i := range p.DataStreams {
-		s := &p.DataStreams[i]
-		if s.Action == "skip" {
-			r.Skipped += len(s.Indices)
-			t.update(func(q *Progress) { q.IndicesDone += len(s.Indices) })
-			continue
-		}
-		if err := p.restoreStream(ctx, s, r, t); err != nil {
-			return r, fmt.Errorf("restore: data stream %s: %w", s.To, err)
-		}
-		r.Streams++
-		for i := range s.Indices {
-			r.add(&s.Indices[i])
-		}
+	if err := p.carryOut(ctx, p.streamUnits(t), r); err != nil {
+		return r, err
 	}
 	if err := p.writeObjects(ctx, true, r); err != nil {
 		return r, err
@@ -239,12 +218,18 @@ func (p *Plan) load(ctx context.Context, x *PlannedIndex, name, mark string, fre
 	if docs != x.Docs {
 		return nil, fmt.Errorf("manifest: %w: %d documents, its shards hold %d", ErrDamaged, x.Docs, docs)
 	}
+	if x.small(&p.o) {
+		s.lanes = 1
+		if err := p.slots.Acquire(ctx, 1); err != nil {
+			return nil, context.Cause(ctx)
+		}
+		defer p.slots.Release(1)
+	}
 	err := s.load(ctx, sources)
 	s.addTo(r)
 	// A refusal tells more than what it led to.
 	if refused := s.rej.err(); refused != nil {
-		p.rejected += s.rejected.Load()
-		if err != nil || p.o.MaxRejects >= 0 && p.rejected > p.o.MaxRejects {
+		if all := p.rejected.Add(s.rejected.Load()); err != nil || p.o.MaxRejects >= 0 && all > p.o.MaxRejects {
 			return nil, errors.Join(refused, err)
 		}
 	}
@@ -356,6 +341,8 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 }
 
+var errLeft = errors.New("could not be deleted")
+
 // discard deletes an index that this run made and did not complete, and only that. It returns the cause, and what became of
 // the index.
 func (p *Plan) discard(ctx context.Context, ix *made, cause error) error {
@@ -366,7 +353,7 @@ func (p *Plan) discard(ctx context.Context, ix *made, cause error) error {
 	defer cancel()
 	err := p.remove(ctx, ix)
 	if err != nil {
-		return fmt.Errorf("%w (the unfinished index %s could not be deleted: %w)", cause, ix.name, err)
+		return fmt.Errorf("%w (the unfinished index %s %w: %w)", cause, ix.name, errLeft, err)
 	}
 	return fmt.Errorf("%w (the unfinished index %s was deleted again)", cause, ix.name)
 }

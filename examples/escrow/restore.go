@@ -84,6 +84,7 @@ func (s *selection) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.o.Managed, "managed", false, "treat what the cluster or a product keeps itself as all else")
 	f.StringArrayVar(&s.renames, "rename", nil, "`FROM=TO`, each with at most one *, repeatable; the first that matches is applied")
 	f.IntVar(&s.o.Concurrency, "concurrency", 0, "requests at once, a `NUMBER` (default 2)")
+	f.IntVar(&s.o.IndicesAtOnce, "indices-at-once", 0, "small indices that are restored at once, a `NUMBER` (default 12)")
 	s.pick.flags(f, &s.o)
 }
 

@@ -44,10 +44,11 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 3, "of each method of reading; loads take place two times less 1")
 	flag.IntVar(&b.unchanged, "unchanged", 100, "increments without a change")
 	flag.IntVar(&b.increments, "increments", 30, "increments with 1% of the documents updated")
+	flag.IntVar(&b.indices, "indices", 1_000, "small indices")
 	flag.IntVar(&b.heap, "heap", 2048, "of the server, in MiB")
 	flag.IntVar(&b.concurrency, "concurrency", 3, "searches at a time, of escrow and of the reader by ranges")
 	flag.StringVar(&b.profiles, "profiles", "", "a directory for CPU profiles of escrow's part")
-	only := flag.String("only", "backup,peers,increments,restore", "parts to run")
+	only := flag.String("only", "backup,peers,increments,restore", "parts to run; manyindices is another")
 	dir := flag.String("dir", os.TempDir(), "where to work; a tmpfs keeps the disk out of it")
 	flag.Parse()
 	b.version, b.parts = esserver.Version(*version), strings.Split(*only, ",")
@@ -58,11 +59,11 @@ func main() {
 
 // bench is one invocation.
 type bench struct {
-	docs, rounds, unchanged, increments, heap, concurrency int
-	hard                                                   bool
-	version                                                esserver.Version
-	parts                                                  []string
-	profiles                                               string
+	docs, rounds, unchanged, increments, heap, concurrency, indices int
+	hard                                                            bool
+	version                                                         esserver.Version
+	parts                                                           []string
+	profiles                                                        string
 
 	exe, work string
 	s         *server
@@ -115,6 +116,7 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 		{"peers", func(ctx context.Context) error { return b.peers(ctx, elasticdump) }},
 		{"restore", b.restores},
 		{"increments", b.increment},
+		{"manyindices", b.manyIndices},
 	} {
 		if !b.has(part.name) {
 			continue
@@ -156,6 +158,7 @@ type task struct {
 	Method      string
 	Profile     string
 	Concurrency int // requests at a time
+	AtOnce      int // small indices
 	// Of bulk requests, and how many documents to write with them; 0: all.
 	Size, Docs int
 }

@@ -184,7 +184,7 @@ func (t *task) restore(ctx context.Context) (*outcome, error) {
 	}
 	out := &outcome{}
 	out.Cost, err = t.timed(func() error {
-		plan, err := restore.NewPlan(ctx, files, es, &restore.Options{Rename: []restore.Rename{{From: t.Index, To: t.To}}})
+		plan, err := restore.NewPlan(ctx, files, es, &restore.Options{IndicesAtOnce: t.AtOnce, Rename: []restore.Rename{{From: t.Index, To: t.To}}})
 		if err != nil {
 			return err
 		}
