@@ -16,8 +16,8 @@ import (
 	"github.com/escrow-backup/escrow/internal/elastic"
 )
 
-// Run carries the plan out, index after index, and stops at the first error, which names the index, data stream or object.
-// What was done before is complete. The Result is never nil.
+// Run carries the plan out, in the order that the package comment gives, and stops at the first error, which names the index, data stream
+// or object. What was done before is complete. The Result is never nil.
 func (p *Plan) Run(ctx context.Context) (*Result, error) {
 	start := time.Now()
 	r := &Result{}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/estest"
+	"github.com/escrow-backup/escrow/internal/elastic"
 )
 
 const smallMeta = `{"aliases":{"t-all":{}},"mappings":{"dynamic":"false","properties":{"n":{"type":"long"}}},"settings":{"index":{"number_of_shards":"1",
@@ -74,7 +74,10 @@ func await(t *testing.T, ch <-chan struct{}) {
 
 // Small indices are restored several at a time, before the large ones, which are alone; bulk requests are no more than Concurrency says.
 func TestSmallIndicesAreRestoredAtOnce(t *testing.T) {
-	b := newBackup().add(t, "t-a-large", plainMeta, numbered(0, 60), numbered(60, 100))
+	b := newBackup()
+	for _, name := range []string{"t-a-large", "t-b-large"} {
+		b.add(t, name, plainMeta, numbered(0, 60), numbered(60, 100))
+	}
 	for name, f := range smallIndices(t, 12).fs {
 		b.fs[name] = f
 	}
@@ -92,13 +95,16 @@ func TestSmallIndicesAreRestoredAtOnce(t *testing.T) {
 			return do()
 		}
 		switch {
-		case r.URL.Path == "/t-a-large" && r.Method == "PUT":
+		case strings.HasSuffix(r.URL.Path, "-large") && r.Method == "PUT":
 			all.mu.Lock()
-			large = append(large, fmt.Sprint(all.now, " at once"))
-			all.mu.Unlock()
-			for i := range 12 {
-				large = append(large, fmt.Sprint(h.Count(fmt.Sprintf("t-s%02d", i))))
+			defer all.mu.Unlock()
+			whole := 0
+			for _, ix := range b.m.Indices {
+				if m, err := lookup(t.Context(), elastic.New(h.Transport(), nil), ix.Name); err == nil && m != nil && !m.unfinished() {
+					whole++
+				}
 			}
+			large = append(large, fmt.Sprintf("%s: %d at once, %d whole", r.URL.Path, all.now, whole))
 		case r.Method == "PUT" && strings.HasPrefix(r.URL.Path, "/t-s") && !strings.HasSuffix(r.URL.Path, "_settings"):
 			return of(creates)
 		case strings.HasSuffix(r.URL.Path, "/_bulk") && len(body) < 500:
@@ -116,9 +122,9 @@ func TestSmallIndicesAreRestoredAtOnce(t *testing.T) {
 	require.Equal(t, 4, all.most, "requests at a time")
 	require.Equal(t, 4, creates.most)
 	require.Equal(t, 2, bulks.most, "bulk requests at a time")
-	require.Equal(t, append([]string{"1 at once"}, slices.Repeat([]string{"5"}, 12)...), large)
-	require.Equal(t, [2]int64{13, 160}, [2]int64{int64(r.Indices), r.Documents})
-	require.Equal(t, [4]int64{13, 13, 160, 160}, [4]int64{int64(last.Indices), int64(last.IndicesDone), last.Docs, last.DocsDone})
+	require.Equal(t, []string{"/t-a-large: 1 at once, 12 whole", "/t-b-large: 1 at once, 13 whole"}, large)
+	require.Equal(t, [2]int64{14, 260}, [2]int64{int64(r.Indices), r.Documents})
+	require.Equal(t, [4]int64{14, 14, 260, 260}, [4]int64{int64(last.Indices), int64(last.IndicesDone), last.Docs, last.DocsDone})
 	require.Equal(t, r.Bytes, last.BytesDone)
 	identical(t, b, h.Transport(), Options{})
 }
