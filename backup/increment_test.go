@@ -2,7 +2,6 @@ package backup
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -244,52 +243,18 @@ func TestParentOfTheFirstFormat(t *testing.T) {
 	index(t, es, "i", 0, 300, "v")
 	repo := repositorytest.New(t)
 	now := runSmall(t, es, repo, nil)
-	files := repoFiles(t, repo, now.Snapshot)
-	old, err := repo.Write(t.Context(), repository.Header{Time: now.Snapshot.Time.Add(time.Millisecond), Paths: now.Snapshot.Paths},
-		func(ctx context.Context, w *repository.Writer) error {
-			side, err := layout.ReadSidecar(fsOf(files), "i", 0)
-			require.NoError(t, err)
-			side.Format = 1
-			var refs []repository.BlobID
-			left := files[layout.IDsPath("i", 0)]
-			for i := range side.Segments {
-				g := &side.Segments[i]
-				var b []byte
-				for line := range bytes.Lines(left[:g.IDsBytes]) {
-					var v []any
-					require.NoError(t, json.Unmarshal(line, &v))
-					b = append(b, fmt.Sprintf("[%v,%q]\n", v[0], v[2])...)
-				}
-				left = left[g.IDsBytes:]
-				g.IDsBytes = int64(len(b))
-				id, err := w.SaveBlob(ctx, b)
-				require.NoError(t, err)
-				refs = append(refs, id)
+	old := altered(t, repo, now.Snapshot, func(side *layout.Sidecar, ids [][]byte) {
+		side.Format = 1
+		for i := range ids {
+			var b []byte
+			for line := range bytes.Lines(ids[i]) {
+				var v []any
+				require.NoError(t, json.Unmarshal(line, &v))
+				b = append(b, fmt.Sprintf("[%v,%q]\n", v[0], v[2])...)
 			}
-			files[layout.SidecarPath("i", 0)], err = json.Marshal(side)
-			require.NoError(t, err)
-			for name, b := range files {
-				f, err := w.Create(name)
-				require.NoError(t, err)
-				switch {
-				case strings.HasSuffix(name, ".ids"):
-					err = f.Append(refs...)
-				case strings.HasSuffix(name, ".ndjson"):
-					in, oerr := mustFS(t, repo, now.Snapshot).Open(name)
-					require.NoError(t, oerr)
-					for _, ref := range in.(*repository.File).Blobs() {
-						require.NoError(t, f.Append(ref.ID))
-					}
-					err = in.Close()
-				default:
-					_, err = f.Write(b)
-				}
-				require.NoError(t, err)
-				require.NoError(t, f.Close())
-			}
-			return nil
-		})
-	require.NoError(t, err)
+			ids[i] = b
+		}
+	})
 	require.Equal(t, live(t, es, "i"), load(t, mustFS(t, repo, old)))
 
 	send(t, es, "DELETE", "/i/_doc/id-5", "")

@@ -135,6 +135,23 @@ func TestInterimIsNotTrusted(t *testing.T) {
 		"a file is gone": func(t *testing.T, dump string) {
 			require.NoError(t, os.Remove(filepath.Join(dump, layout.IndexPath("b"))))
 		},
+		"the documents of a shard are gone": func(t *testing.T, dump string) {
+			require.NoError(t, os.Remove(filepath.Join(dump, layout.DocumentsPath("a", 1))))
+		},
+		"the files of another shard": func(t *testing.T, dump string) {
+			for _, name := range []func(index string, shard int) string{layout.DocumentsPath, layout.IDsPath, layout.SidecarPath} {
+				b, err := os.ReadFile(filepath.Join(dump, name("a", 0)))
+				require.NoError(t, err)
+				edit(t, filepath.Join(dump, name("a", 1)), func([]byte) []byte { return b })
+			}
+		},
+		"another cluster's": func(t *testing.T, dump string) {
+			edit(t, filepath.Join(dump, layout.ManifestPath), func(b []byte) []byte {
+				m, err := layout.ReadManifest(os.DirFS(dump))
+				require.NoError(t, err)
+				return bytes.ReplaceAll(b, []byte(m.Cluster.UUID), []byte("another"))
+			})
+		},
 		"segments": func(t *testing.T, dump string) {
 			edit(t, filepath.Join(dump, layout.SidecarPath("a", 0)), func([]byte) []byte { return []byte(`{"format":1,"segments":[]}`) })
 		},
