@@ -30,7 +30,7 @@ type Options struct {
 	// Kibana is a client for Kibana's own address, for the sections that are asked of it.
 	Kibana elastictransport.Interface
 
-	Concurrency int           // search requests at once; default 4
+	Concurrency int           // search requests at once, and points in time that are open at once; default 4
 	SealTimeout time.Duration // how long to wait until a shard's checkpoint reaches what was read; default 10 s
 	KeepAlive   time.Duration // of a point in time between two requests; default 5 min
 	Retries     int           // of one request; default 6, negative: none
