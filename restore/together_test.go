@@ -184,7 +184,7 @@ func TestOneOfManyFails(t *testing.T) {
 	require.Len(t, left, r.Indices)
 	require.GreaterOrEqual(t, r.Documents, int64(5*r.Indices))
 	require.NotContains(t, state(t, es), "escrow")
-	for _, name := range []string{"t-s00", "t-s05", "t-s11"} {
+	for _, name := range []string{"t-s00", "t-s05"} { // how many of the others were made by then depends on who was quicker
 		require.False(t, exists(t, es, name), name)
 	}
 	_, again := restored(t, b.fs, es, Options{Resume: true})
