@@ -17,6 +17,11 @@ const maxDifferences = 50
 
 // compareMetadata lists how the cluster's settings, mapping and aliases differ from the backup's.
 func compareMetadata(backup, cluster *metadata) ([]string, error) {
+	for _, m := range []*metadata{backup, cluster} {
+		if err := m.moveSourceMode(); err != nil {
+			return nil, err
+		}
+	}
 	diffs := compareFlat("settings", comparedSettings(backup.settings), comparedSettings(cluster.settings))
 	for _, part := range []struct {
 		name string

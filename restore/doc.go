@@ -26,10 +26,14 @@
 // provided_name, version.*, resize.*, shrink.source.*, split.source.*, routing.allocation.initial_recovery.*,
 // verified_before_close, verified_read_only, frozen, search.throttled, downsample.*, rollup.source.*, store.snapshot.*,
 // xpack.ccr.* and soft_deletes.enabled where it is false. If the cluster has another version than the backup's, neither are those
-// that it does not know; it is asked, by simulating an index template. [PlannedIndex].Removed names them all. A mapping that such a
+// that it does not know; it is asked, by simulating an index template. [PlannedIndex].Removed names them all. The mode of _source in a mapping of version 8, also of
+// a template, which version 9 overlooks, becomes the setting of the same meaning (mapping.source.mode). A mapping that such a
 // cluster does not take, and a template that it would refuse, is an error that names it, before anything is written (of a template that is
 // composed of others, only its settings are asked about). On the backup's own version, or if it may not be asked, a setting that the
 // server does not know is an error that names it.
+//
+// A system index is the server's own, such as .tasks: it makes one as it sees fit, whatever it is asked for, and without the alias that marks an
+// unfinished one. A restore of it is an error that says so, and [Options.DocumentsOnly] loads its documents.
 //
 // A restored index counts as complete when every document that was chosen was acknowledged by the server, or refused where
 // [Options.MaxRejects] allows it, the number and the digest of the documents read from the backup are those of the manifest, and the server

@@ -165,6 +165,10 @@ func (p *Plan) create(ctx context.Context, x *PlannedIndex, name string) (*made,
 	if err != nil || there == nil || there.aliases[ix.mark] == nil {
 		if cerr == nil {
 			cerr = errors.Join(errors.New("the index is not there, or another one is"), err)
+			if there != nil {
+				cerr = errors.New("there is an index of its name now that was not made as it was asked for; the server makes system indices so, as it sees fit: " +
+					"restore the documents alone, into that")
+			}
 		}
 		return nil, cerr
 	}

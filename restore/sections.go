@@ -103,7 +103,11 @@ func (p *Plan) planSections(ctx context.Context, refs *references) (exist []stri
 		for _, name := range slices.Sorted(maps.Keys(objects)) {
 			x := PlannedObject{Section: ch.Name, Name: name, section: ch.Section}
 			var left []string
-			if x.raw, left, err = refs.follow(ch.Name, objects[name]); err != nil {
+			raw, err := objectFor(p.version, ch.Name, objects[name])
+			if err == nil {
+				x.raw, left, err = refs.follow(ch.Name, raw)
+			}
+			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			x.Note = strings.Join(left, "; ")

@@ -23,6 +23,11 @@ func (p *Plan) metadata(ctx context.Context, x *PlannedIndex) (*metadata, error)
 	if err := p.o.adapt(m, x.From); err != nil {
 		return nil, fmt.Errorf("index %s: %w", x.To, err)
 	}
+	if ignoresSourceMode(p.version) {
+		if err := m.moveSourceMode(); err != nil {
+			return nil, fmt.Errorf("index %s: %w", x.To, err)
+		}
+	}
 	if p.o.MetadataOnly {
 		x.Docs = 0
 	}

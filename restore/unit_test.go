@@ -3,6 +3,7 @@ package restore
 import (
 	"encoding/json"
 	"io/fs"
+	"net/http"
 	"testing"
 	"testing/fstest"
 
@@ -119,4 +120,67 @@ func TestCompareMetadata(t *testing.T) {
 		`mappings: properties.a.type: backup "long", cluster "keyword"`,
 		"aliases: x.filter.term.n: backup 1, cluster none",
 	}, diffs)
+}
+
+// Version 9 overlooks the mode of _source in a mapping.
+func TestModeOfSourceBecomesASetting(t *testing.T) {
+	for _, tc := range []struct{ in, mappings, mode string }{
+		{`{"mappings":{"_source":{"mode":"synthetic"},"properties":{"n":{"type":"long"}}}}`, `{"properties":{"n":{"type":"long"}}}`, "synthetic"},
+		{`{"mappings":{"_source":{"mode":"stored","excludes":["a"]}},"settings":{"index":{"x":"1"}}}`, `{"_source":{"excludes":["a"]}}`, "stored"},
+		{`{"mappings":{"_source":{"mode":"disabled"}},"settings":{"index":{"mapping":{"source":{"mode":"synthetic"}}}}}`, `{}`, "synthetic"},
+		{`{"mappings":{"_source":{"enabled":false},"properties":{"mode":{"type":"long"}}}}`, `{"_source":{"enabled":false},"properties":{"mode":{"type":"long"}}}`, ""},
+	} {
+		var m, other metadata
+		require.NoError(t, json.Unmarshal([]byte(tc.in), &m))
+		require.NoError(t, json.Unmarshal([]byte(tc.in), &other))
+		require.NoError(t, m.moveSourceMode())
+		require.JSONEq(t, tc.mappings, string(m.mappings))
+		require.Equal(t, tc.mode, m.text(sourceMode))
+		diffs, err := compareMetadata(&other, &m)
+		require.NoError(t, err)
+		require.Empty(t, diffs)
+	}
+	require.True(t, ignoresSourceMode("9.5.2"))
+	require.True(t, ignoresSourceMode("10.0.0"))
+	require.False(t, ignoresSourceMode("8.19.0"))
+	require.False(t, ignoresSourceMode(""))
+}
+
+// So it is in templates.
+func TestModeOfSourceInTemplates(t *testing.T) {
+	const mappings = `"mappings":{"_source":{"mode":"synthetic"},"properties":{"n":{"type":"long"}}}`
+	for section, tc := range map[string][2]string{
+		"component_templates": {`{"version":3,"template":{"settings":{"index":{"priority":"7"}},` + mappings + `}}`,
+			`{"version":3,"template":{"settings":{"index":{"priority":"7"},"index.mapping.source.mode":"synthetic"},"mappings":{"properties":{"n":{"type":"long"}}}}}`},
+		"index_templates": {`{"index_patterns":["a"],"template":{` + mappings + `}}`,
+			`{"index_patterns":["a"],"template":{"settings":{"index.mapping.source.mode":"synthetic"},"mappings":{"properties":{"n":{"type":"long"}}}}}`},
+		"legacy_templates": {`{"index_patterns":["a"],"settings":{"index":{"mapping":{"source":{"mode":"stored"}}}},` + mappings + `}`,
+			`{"index_patterns":["a"],"settings":{"index":{"mapping":{"source":{"mode":"stored"}}}},"mappings":{"properties":{"n":{"type":"long"}}}}`},
+		"ingest_pipelines": {`{"_source":{"mode":"x"}}`, `{"_source":{"mode":"x"}}`},
+	} {
+		got, err := objectFor("9.5.2", section, json.RawMessage(tc[0]))
+		require.NoError(t, err)
+		require.JSONEq(t, tc[1], string(got))
+		got, err = objectFor("8.19.0", section, json.RawMessage(tc[0]))
+		require.NoError(t, err)
+		require.Equal(t, tc[0], string(got))
+	}
+}
+
+// A server makes a system index as it sees fit.
+func TestIndexThatTheServerMakesOtherwise(t *testing.T) {
+	es := cluster(t)
+	via := &between{es: es, fn: func(_ int, r *http.Request, _ []byte, do func() (*http.Response, error)) (*http.Response, error) {
+		if r.Method == "PUT" && r.URL.Path == "/t-one" {
+			r.Body, r.ContentLength = http.NoBody, 0
+		}
+		return do()
+	}}
+	b := plainBackup(t)
+	_, err := runPlan(t.Context(), b, via, fast(Options{}))
+	require.EqualError(t, err, "restore: index t-one: create: there is an index of its name now that was not made as it was asked for; "+
+		"the server makes system indices so, as it sees fit: restore the documents alone, into that")
+	_, err = runPlan(t.Context(), b, via, fast(Options{DocumentsOnly: true}))
+	require.NoError(t, err)
+	require.Len(t, contents(t, es, "t-one"), 100)
 }

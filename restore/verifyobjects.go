@@ -112,7 +112,10 @@ func (v *verifier) sections(ctx context.Context, m *layout.Manifest, refs *refer
 			}
 			x := ObjectDiff{Name: ch.Name + "/" + name, Missing: there[name] == nil}
 			if !x.Missing {
-				want, _, err := refs.follow(ch.Name, objects[name])
+				want, err := objectFor(v.cluster.Version, ch.Name, objects[name])
+				if err == nil {
+					want, _, err = refs.follow(ch.Name, want)
+				}
 				if err == nil {
 					x.Metadata, err = compareObjects(ch.Section, want, there[name])
 				}
