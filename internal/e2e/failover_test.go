@@ -74,6 +74,7 @@ func failovers(t *testing.T, v esserver.Version) {
 	}})
 	c := &three{cluster, &es{url: cluster.Nodes[0].URL, version: v}}
 	t.Run("unreplicated updates", func(t *testing.T) { c.unreplicated(t, before) })
+	t.Run("refresh that fails on a copy", func(t *testing.T) { c.refreshFails(t, before) })
 	t.Run("forced stale primary", c.forcedStale)
 	t.Run("node lost while restoring", c.lostWhileRestoring)
 	if all := versions(); v == all[len(all)-1] { // it waits for what does not come
@@ -137,6 +138,38 @@ func (c *three) unreplicated(t *testing.T, g *gate) {
 	res = runBackup(t, c.es, repo, index)
 	require.EqualValues(t, 2, res.DocumentsReused)
 	c.holds(t, repo, res, index)
+	c.remove(t, index)
+}
+
+// refreshFails has a copy that is not refreshed when a backup asks for it, since the connection of its primary breaks, again and again. What is
+// searched shows only what was refreshed, and a search goes to either copy: every snapshot holds all that was acknowledged all the same.
+func (c *three) refreshFails(t *testing.T, g *gate) {
+	const index = "unrefreshed-copy"
+	c.pair(t, index)
+	c.do(t, "PUT", "/"+index+"/_settings", `{"index.refresh_interval":"-1"}`)
+	proxy := esproxy.Start(t, c.url, nil)
+	failed := 0
+	proxy.Add(&esproxy.Rule{Match: esproxy.PathEnds("/_refresh"), Mutate: func(_ *http.Request, status int, body []byte) (int, []byte) {
+		if !strings.Contains(string(body), `"failed":0`) {
+			failed++
+		}
+		return status, body
+	}})
+	repo := newRepo(t, filepath.Join(t.TempDir(), "repo"))
+	for round := range 4 {
+		c.put(t, index, 50*round, 50*round+100, fmt.Sprint("round ", round))
+		if round > 0 {
+			c.drop(t, index, 50*round-7)
+		}
+		g.cutRefreshes(1 + round%2)
+		res := runBackup(t, &es{url: proxy.URL, version: c.version}, repo, index)
+		require.Positive(t, g.cutSoFar(), "no refresh of the copy was cut: the case does not arise")
+		g.cutRefreshes(0)
+		c.holds(t, repo, res, index)
+		c.green(t, index)
+		require.Equal(t, 1, c.primary(t, index, 0))
+	}
+	t.Logf("%d answers told of a copy that was not refreshed", failed)
 	c.remove(t, index)
 }
 

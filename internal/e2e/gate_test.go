@@ -10,18 +10,24 @@ import (
 )
 
 // gate stands before a node's port for other nodes. While it is closed, what other nodes replicate to this one does not get through: the
-// connection that carries a write is held, all others go on. So a primary holds operations that its copies do not have.
+// connection that carries a write is held, all others go on. So a primary holds operations that its copies do not have. It can cut
+// connections that carry a refresh instead.
 type gate struct {
 	addr string
 
 	mu     sync.Mutex
 	closed bool
 	held   int
+	cuts   int // refreshes that are still to be cut
+	cut    int // that were
 	conns  map[net.Conn]bool
 }
 
 // replicated is how a node names the request by which a primary sends a write to a copy.
 var replicated = []byte("indices:data/write/bulk[s][r]")
+
+// refreshed is how it names the request by which a primary has a copy refresh.
+var refreshed = []byte("indices:admin/refresh[s][r]")
 
 func newGate(t *testing.T, target string) *gate {
 	t.Helper()
@@ -73,6 +79,19 @@ func (g *gate) open() {
 	g.mu.Unlock()
 }
 
+// cutRefreshes cuts the connections that carry the next n refreshes.
+func (g *gate) cutRefreshes(n int) {
+	g.mu.Lock()
+	g.cuts, g.cut = n, 0
+	g.mu.Unlock()
+}
+
+func (g *gate) cutSoFar() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.cut
+}
+
 func (g *gate) holding() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -102,7 +121,14 @@ func (g *gate) pass(to, from net.Conn, inward bool) {
 				held = true
 				g.held++
 			}
+			cut := g.cut < g.cuts && bytes.Contains(seen, refreshed)
+			if cut {
+				g.cut++
+			}
 			g.mu.Unlock()
+			if cut {
+				return
+			}
 			last = append([]byte(nil), seen[max(0, len(seen)-len(replicated)):]...)
 		}
 		if held {
