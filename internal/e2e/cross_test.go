@@ -2,12 +2,16 @@ package e2e_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/backup"
+	"github.com/escrow-backup/escrow/internal/e2e/esserver"
+	"github.com/escrow-backup/escrow/layout"
 	"github.com/escrow-backup/escrow/restore"
 )
 
@@ -157,4 +161,86 @@ func crossVersions(t *testing.T, from, to *es, pre string) {
 		}
 	}
 	noContexts(t, to, pre+"-*")
+}
+
+// TestFromVersion8To9 restores what version 8.19 took, and holds, and 9.5 does not take: mappings of templates, and one as version 7 made them and
+// 8 still serves. Each is refused before anything is written. The mode of _source, which 9 overlooks in a mapping, comes back as a setting.
+func TestFromVersion8To9(t *testing.T) {
+	both := versions()
+	if len(both) < 2 {
+		t.Skip("one version was asked for: there is no other")
+	}
+	from, to := server(t, esserver.V8), server(t, esserver.V9)
+	templates := []string{"/_component_template/om-good", "/_component_template/om-c", "/_index_template/om-t", "/_template/om-l"}
+	for _, e := range []*es{from, to} {
+		e.later(t, templates...)
+		e.removeLater(t, "om-plain", "om-mode")
+	}
+	const refused = `{"mappings":{"_source":{"boost":1}}}`
+	from.do(t, "PUT", templates[0], `{"template":{"mappings":{"_source":{"mode":"synthetic"},"properties":{"n":{"type":"long"}}}}}`)
+	from.do(t, "PUT", templates[1], `{"template":`+refused+`}`)
+	from.do(t, "PUT", templates[2], `{"index_patterns":["om-never-*"],"template":`+refused+`}`)
+	from.do(t, "PUT", templates[3], `{"index_patterns":["om-old-*"],`+refused[1:])
+	from.create(t, "om-plain", `{"settings":{"number_of_replicas":0},"mappings":{"properties":{"n":{"type":"long"}}}}`)
+	from.put(t, "om-plain", 0, 20, "plain")
+	from.create(t, "om-mode", `{"settings":{"number_of_replicas":0},"mappings":{"_source":{"mode":"synthetic"},"properties":{"n":{"type":"long"},"k":{"type":"keyword"}}}}`)
+	from.do(t, "PUT", "/om-mode/_doc/1", `{"n":7,"k":["b","a","b"]}`)
+
+	dir := t.TempDir()
+	target, err := backup.Dir(dir)
+	require.NoError(t, err)
+	_, err = backup.Dump(t.Context(), from.transport(t), target, &backup.Options{Indices: []string{"om-*"},
+		Sections: []string{"component_templates/om-*", "index_templates/om-*", "legacy_templates/om-*"}})
+	require.NoError(t, err)
+	require.NoError(t, target.Close())
+	src := os.DirFS(dir)
+	refuses := func(o *restore.Options, words ...string) {
+		t.Helper()
+		_, err := restore.NewPlan(t.Context(), src, to.transport(t), o)
+		for _, w := range append(words, "version 9.5.2 does not take what 8.19.0 did") {
+			require.ErrorContains(t, err, w)
+		}
+		for _, path := range append([]string{"/om-plain", "/om-mode"}, templates...) {
+			status, _ := to.request(t, "GET", path, "")
+			require.Equal(t, 404, status, path)
+		}
+	}
+	const why = "unknown parameter [boost] on metadata field [_source]"
+	refuses(nil, "component_templates/om-c: ", "index_templates/om-t: ", "legacy_templates/om-l: ", why)
+	refuses(&restore.Options{Sections: []string{"legacy_templates"}}, "legacy_templates/om-l: ", why)
+
+	// Left out, the rest is restored.
+	o := &restore.Options{Sections: []string{"component_templates/om-good"}}
+	to.restored(t, src, o)
+	to.do(t, "PUT", "/_index_template/om-t", `{"index_patterns":["om-made"],"composed_of":["om-good"]}`)
+	to.create(t, "om-made", `{}`)
+	require.Equal(t, "synthetic", metadata(t, to, "om-made")["settings"].(map[string]any)["mapping"].(map[string]any)["source"].(map[string]any)["mode"])
+	to.remove(t, "om-made")
+	to.do(t, "DELETE", "/_index_template/om-t", "")
+	want, got := contents{}, contents{}
+	from.read(t, want, false, "om-plain", "om-mode")
+	to.read(t, got, false, "om-plain", "om-mode")
+	same(t, want, got)
+	require.Contains(t, string(to.do(t, "GET", "/om-mode/_settings", "")), `"source":{"mode":"synthetic"}`)
+	diff := verify(t, to, src, o)
+	require.Empty(t, diff.Objects)
+	for _, x := range diff.Indices {
+		require.NotContains(t, strings.Join(x.Metadata, "\n"), "source")
+	}
+	to.remove(t, "om-plain,om-mode")
+	to.do(t, "DELETE", templates[0], "")
+
+	// As version 7 made an index, which 8 reads.
+	name := filepath.Join(dir, layout.IndexPath("om-plain"))
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	old := strings.Replace(string(b), `"properties":{`, `"properties":{"old":{"type":"keyword","boost":2.0},`, 1)
+	require.NotEqual(t, string(b), old)
+	require.NoError(t, os.WriteFile(name, []byte(old), 0o600))
+	o = &restore.Options{Indices: []string{"om-*"}}
+	refuses(o, "index om-plain: ", "[boost]")
+	o.Exclude = []string{"om-plain"}
+	to.restored(t, src, o)
+	require.False(t, to.exists(t, "om-plain"))
+	require.EqualValues(t, 1, to.count(t, "om-mode"))
 }
