@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -389,6 +390,32 @@ func TestVerifyNamesDifferences(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, d.Indices[0].Missing)
 	require.EqualValues(t, 100, d.Indices[0].DocsMissing)
+}
+
+// A cluster that says of itself what does not fit together is not compared: the backup would seem to hold too much, or nothing amiss.
+func TestVerifyOfAnswersThatDoNotFit(t *testing.T) {
+	es, b := cluster(t), plainBackup(t)
+	_, err := runPlan(t.Context(), b, es, fast(Options{}))
+	require.NoError(t, err)
+	total, source := regexp.MustCompile(`"total":\{"value":[1-9]\d*`), regexp.MustCompile(`"_source":\{[^{}]*\},`)
+	for want, edit := range map[string]func(b string) string{
+		"the server counted 1000": func(b string) string { return total.ReplaceAllString(b, `"total":{"value":1000`) },
+		"total is not exact":      func(b string) string { return strings.ReplaceAll(b, `"relation":"eq"`, `"relation":"gte"`) },
+		"has no _source":          func(b string) string { return source.ReplaceAllString(b, "") },
+		"1 shards failed": func(b string) string {
+			return strings.ReplaceAll(b, `"failed":0`, `"failed":1,"failures":[{"index":"t-one","shard":0,"reason":{"type":"x","reason":"disk"}}]`)
+		},
+	} {
+		via := &wireFunc{es, func(r *http.Request, b string) string {
+			if strings.HasSuffix(r.URL.Path, "/_search") {
+				return edit(b)
+			}
+			return b
+		}}
+		d, err := Verify(t.Context(), b.fs, via, fast(Options{}))
+		require.ErrorContains(t, err, want)
+		require.Nil(t, d)
+	}
 }
 
 func TestPlanReadsOnlyBackups(t *testing.T) {

@@ -434,4 +434,20 @@ func TestKibana(t *testing.T) {
 	}}
 	_, err = backup.Dump(t.Context(), es, nopTarget{}, &backup.Options{Sections: []string{"kibana_objects"}, Kibana: cut, Retries: -1})
 	require.ErrorContains(t, err, "it holds 19 objects and counts 20")
+
+	// Nor is an import of some an import.
+	for answer, want := range map[string]string{
+		`{"success":true,"successCount":19}`: "/api/saved_objects/_import: 19 of 20 objects were imported",
+		`{"success":false,"successCount":20,"errors":[{"id":"7","type":"dashboard","error":{"type":"missing_references"}}]}`: "objects were imported, " +
+			`the first of those that were not: {"id":"7","type":"dashboard","error":{"type":"missing_references"}}`,
+	} {
+		o = Options{Sections: []string{"kibana_*"}, Kibana: &wireFunc{estest.NewKibana(), func(r *http.Request, res string) string {
+			if strings.Contains(r.URL.Path, "_import") {
+				return answer
+			}
+			return res
+		}}}
+		_, err = once(t.Context(), src, es, o)
+		require.ErrorContains(t, err, want)
+	}
 }
