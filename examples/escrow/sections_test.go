@@ -58,3 +58,19 @@ func TestSectionsAndDataStreams(t *testing.T) {
 	done := s.objects(exitDone, "restore", "--es", server.URL, "--snapshot", "latest~1", "--exclude", "*", "--section", "kibana_*", "--kibana", kibana.URL)
 	require.EqualValues(t, 1, done[len(done)-1]["objects_left"])
 }
+
+// A section that may not be read fails the backup, or is named in the snapshot and by the exit code.
+func TestSectionThatMayNotBeRead(t *testing.T) {
+	s := newShell(t)
+	server, es := s.cluster()
+	put(t, es, "PUT", "/_ingest/pipeline/clean", `{"processors":[]}`)
+	s.init()
+	server.Inject().Path("/_ilm/policy").Error(403, "security_exception", "action is unauthorized for user")
+	s.fails(exitFailed, []string{"section ilm_policies", "unauthorized"}, "backup", "--es", server.URL)
+	require.Empty(t, s.objects(exitDone, "snapshots"))
+	got := s.objects(exitOmitted, "backup", "--es", server.URL, "--allow-omissions")
+	omitted := got[len(got)-1]["omitted"].([]any)
+	require.Len(t, omitted, 1)
+	require.Equal(t, "section ilm_policies", omitted[0].(map[string]any)["what"])
+	require.Contains(t, s.ok("dump", "latest", "manifest.json"), `"section ilm_policies"`)
+}
