@@ -2,6 +2,11 @@ package e2e_test
 
 import "strings"
 
+const (
+	nativeRed     = "it fails, or has what shards there are"
+	nativeNowhere = "it is restored to no node, and stays red"
+)
+
 // awkwardIndices are cases of indices, their names, settings, aliases and documents.
 var awkwardIndices = []awkward{
 	{name: "plain", about: "an index with one document", script: `PUT /aw-plain
@@ -40,7 +45,9 @@ POST /aw-closed/_bulk?refresh=true
 
 POST /aw-closed/_close`, omitted: "it is closed"},
 	{name: "red", about: "an index whose primary is nowhere", script: `PUT /aw-red?wait_for_active_shards=0
-{"settings":{"number_of_replicas":0,"routing.allocation.require.box":"nowhere"}}`, omitted: "no started primary"},
+{"settings":{"number_of_replicas":0,"routing.allocation.require.box":"nowhere"}}`, omitted: "no started primary", native: nativeRed},
+	{name: "partial", about: "an index of two shards, one of which has no primary", script: `PUT /aw-partial?wait_for_active_shards=0
+{"settings":{"number_of_replicas":0,"number_of_shards":2,"routing.allocation.total_shards_per_node":1}}`, omitted: "no started primary", native: nativeRed},
 	{name: "unsatisfiable", about: "allocation filters that no node satisfies", script: `PUT /aw-unsatisfiable
 {"settings":{"number_of_replicas":0}}
 
@@ -49,7 +56,7 @@ POST /aw-unsatisfiable/_bulk?refresh=true
 {"a":1.0,"b":"é \u00e9 9007199254740993"}
 
 PUT /aw-unsatisfiable/_settings
-{"index.routing.allocation.include.box":"nowhere","index.routing.allocation.exclude.rack":"r1"}`},
+{"index.routing.allocation.include.box":"nowhere","index.routing.allocation.exclude.rack":"r1"}`, native: nativeNowhere},
 	{name: "require-later", about: "a required attribute that no node has", script: `PUT /aw-require-later
 {"settings":{"number_of_replicas":0}}
 
@@ -58,7 +65,7 @@ POST /aw-require-later/_bulk?refresh=true
 {"a":1.0,"b":"é \u00e9 9007199254740993"}
 
 PUT /aw-require-later/_settings
-{"index.routing.allocation.require.box":"nowhere"}`},
+{"index.routing.allocation.require.box":"nowhere"}`, native: nativeNowhere},
 	{name: "active-shards", about: "writes that wait for a replica", script: `PUT /aw-active-shards
 {"settings":{"number_of_replicas":0}}
 
@@ -141,12 +148,12 @@ POST /%3Caw-math-%7B2024.02.29%7C%7C%2Fd%7Byyyy.MM.dd%7D%7D%3E/_bulk?refresh=tru
 POST /aw-not-this/_bulk?refresh=true
 {"index":{"_id":"0"}}
 {"a":1.0,"b":"é \u00e9 9007199254740993"}`, indices: []string{}, gone: "aw-not-this"},
-	{name: "letters", about: "every kind of character that a name may have", script: `PUT /aw-%C3%A9%E6%97%A5%E6%9C%AC+%21%40%24%25%5E%26%28%29%3D%7B%7D%5B%5D%3B%27.~_-
+	{name: "letters", about: "every kind of character that a name may have", script: `PUT /aw-%C3%A9%E6%97%A5%E6%9C%AC%F0%9F%98%80+%21%40%24%25%5E%26%28%29%3D%7B%7D%5B%5D%3B%27%60.~_-0129az
 {"settings":{"number_of_replicas":0}}
 
-POST /aw-%C3%A9%E6%97%A5%E6%9C%AC+%21%40%24%25%5E%26%28%29%3D%7B%7D%5B%5D%3B%27.~_-/_bulk?refresh=true
+POST /aw-%C3%A9%E6%97%A5%E6%9C%AC%F0%9F%98%80+%21%40%24%25%5E%26%28%29%3D%7B%7D%5B%5D%3B%27%60.~_-0129az/_bulk?refresh=true
 {"index":{"_id":"0"}}
-{"a":1.0,"b":"é \u00e9 9007199254740993"}`, indices: []string{"aw-é日本+!@$%^&()={}[];'.~_-"}},
+{"a":1.0,"b":"é \u00e9 9007199254740993"}`, indices: []string{"aw-é日本😀+!@$%^&()={}[];'`.~_-0129az"}},
 	{name: "long-name", about: "a name of 255 bytes", script: `PUT /aw-` + strings.Repeat("x", 252) + `
 {"settings":{"number_of_replicas":0}}
 
@@ -185,6 +192,7 @@ POST /aw-ids/_bulk?refresh=true
 {"id":"\""}
 {"index":{"_id":"` + strings.Repeat("x", 512) + `"}}
 {"id":"` + strings.Repeat("x", 512) + `"}`},
+	{name: "ids-all", about: "ids of every character up to U+02FF, and of some from each plane", script: awkwardIDs()},
 	{name: "shrunk", about: "an index shrunk, split and cloned, with the read-only block it needs", script: `PUT /aw-big
 {"settings":{"number_of_replicas":0,"number_of_shards":4}}
 
@@ -214,6 +222,11 @@ PUT /aw-pipelines/_doc/1?refresh=true
 
 PUT /aw-pipelines/_settings
 {"index.default_pipeline":"aw-missing","index.final_pipeline":"aw-empty"}`, indices: []string{"aw-pipelines"}, objects: []string{"/_ingest/pipeline/aw-empty"}},
+	{name: "final-pipeline", about: "a final pipeline that does not exist", script: `PUT /aw-final-pipeline/_doc/1?refresh=true
+{"n":1.10}
+
+PUT /aw-final-pipeline/_settings
+{"index.final_pipeline":"aw-missing"}`},
 	{name: "external", about: "documents of external versions: they begin at version 1 again", script: `PUT /aw-external/_doc/1?version=9007199254740993&version_type=external
 {"n":1}
 

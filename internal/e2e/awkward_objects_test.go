@@ -89,6 +89,8 @@ POST /aw-ts-one/_bulk?refresh=true
 {"@timestamp":"2025-01-01T01:00:00.000Z","host":"a","v":1.5}
 {"create":{}}
 {"@timestamp":"2025-01-01T02:00:00.000Z","host":"b","v":2.5}`, streams: []string{"aw-ts-one"}, objects: []string{"/_index_template/aw-ts"}},
+	{name: "system", about: "a system index, which the server makes as it sees fit", result: "the restore fails and says so; with `DocumentsOnly` whole", script: `PUT /.tasks/_doc/aw:1?refresh=true
+{"completed":true,"task":{"node":"n","id":1.0}}`, own: ownSystem},
 	{name: "versions", about: "external versions, with the option Versions", result: "whole, with the versions", script: `PUT /awo-versions
 {"settings":{"number_of_replicas":0,"number_of_shards":2}}
 

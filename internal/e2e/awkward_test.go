@@ -29,6 +29,7 @@ type awkward struct {
 	omitted     string   // why the backup does not have it whole; empty in general
 	partly      bool     // it is in the backup all the same, as the server shows it
 	vectors     bool     // the server leaves vectors out of hits
+	native      string   // why the server's own snapshot does not bring it back; empty: it does, whole
 	// own backs up and restores the case, whose index is awo-<name>, by itself. Default: with all others.
 	own    func(t *testing.T, e *es, index string)
 	result string // of own, in words
@@ -186,9 +187,21 @@ func TestAwkward(t *testing.T) {
 				sections = append(sections, "cluster_settings/"+c.settings+"*")
 			}
 		}
-		src, m := e.dumped(t, &backup.Options{Indices: []string{"aw-*", ".aw-*"}, Exclude: []string{"aw-not-*"}, Sections: sections, AllowOmissions: true})
+		for _, c := range cases {
+			if c.omitted != "" { // without leave to go on, there is no backup of it
+				t.Run(c.name, func(t *testing.T) {
+					repo := newRepo(t, t.TempDir()+"/repo")
+					_, err := backup.Run(t.Context(), e.transport(t), repo, &backup.Options{Indices: []string{"aw-plain", "aw-" + c.name}, Sections: []string{"none"}, Retries: 1})
+					require.ErrorContains(t, err, c.omitted)
+					require.ErrorContains(t, err, "index aw-"+c.name)
+					require.Zero(t, held(t, repo))
+				})
+			}
+		}
+		src, m := e.dumped(t, &backup.Options{Indices: []string{"aw-*", ".aw-*"}, Exclude: []string{"aw-not-*"}, Sections: sections, AllowOmissions: true, Retries: 2})
 		require.Equal(t, omitted, matching(t, omitted, m.Omitted))
 		noContexts(t, e, "aw-*,-aw-block-metadata")
+		back := nativeSnapshot(t, e, cases)
 		for _, c := range cases {
 			if c.own != nil {
 				t.Run(c.name, func(t *testing.T) { c.own(t, e, "awo-"+c.name) })
@@ -222,7 +235,44 @@ func TestAwkward(t *testing.T) {
 		require.True(t, diff.Identical(), diff.String())
 		require.True(t, made)
 		t.Logf("elasticsearch %s: %d cases", e.version, len(cases))
+		t.Run("native", func(t *testing.T) {
+			awkwardWipe(t, e)
+			back()
+			there := strings.Join(awkwardNames(t, e), " ") + " "
+			for _, c := range cases {
+				if c.own == nil && c.native == "" && c.omitted == "" {
+					after := awkwardState(t, e, &c)
+					require.Equal(t, before[c.name].indices, after.indices, c.name)
+					require.Equal(t, before[c.name].answers, after.answers, c.name)
+					same(t, before[c.name].docs, after.docs)
+				} else if c.own == nil {
+					require.Equal(t, c.native == "", strings.Contains(there, "aw-"+c.name+" "), c.name)
+				}
+			}
+		})
 	})
+}
+
+// nativeSnapshot has the server take a snapshot of its own of the cases, and returns what restores that: it is what we are compared with.
+func nativeSnapshot(t *testing.T, e *es, cases []awkward) (back func()) {
+	t.Helper()
+	indices := "aw-*,.aw-*,-aw-not-*"
+	for _, c := range cases {
+		if c.native != "" {
+			indices += ",-aw-" + c.name
+		}
+	}
+	e.do(t, "PUT", "/_snapshot/awkward", `{"type":"fs","settings":{"location":"awkward"}}`)
+	t.Cleanup(func() {
+		e.afterwards(t, "DELETE", "/_snapshot/awkward/all", "")
+		e.afterwards(t, "DELETE", "/_snapshot/awkward", "")
+	})
+	body := fmt.Sprintf(`{"indices":%q,"include_global_state":true,"feature_states":["none"]}`, indices)
+	require.Contains(t, string(e.do(t, "PUT", "/_snapshot/awkward/all?wait_for_completion=true", body)), `"state":"SUCCESS"`)
+	return func() {
+		t.Helper()
+		e.do(t, "POST", "/_snapshot/awkward/all/_restore?wait_for_completion=true", `{"indices":"aw-*,.aw-*","include_global_state":true,"feature_states":["none"]}`)
+	}
 }
 
 // matching gives, for each omission, the expected reason if it is part of the real one, and else the real one.
@@ -261,6 +311,34 @@ func ownVersions(t *testing.T, e *es, index string) {
 	after := contents{}
 	e.read(t, after, false, index)
 	same(t, docs, after)
+}
+
+// ownSystem restores the index of the results of tasks. It is backed up where a pattern with a dot asks for it.
+func ownSystem(t *testing.T, e *es, _ string) {
+	const index = ".tasks"
+	e.removeLater(t, index)
+	before, docs := metadata(t, e, index), contents{}
+	e.read(t, docs, false, index)
+	require.Len(t, docs, 1)
+	src, _ := e.dumped(t, &backup.Options{Indices: []string{".t*"}, Exclude: []string{".aw-*"}, Sections: []string{"none"}})
+	e.remove(t, index)
+	plan, err := restore.NewPlan(t.Context(), src, e.transport(t), nil)
+	require.NoError(t, err)
+	_, err = plan.Run(t.Context())
+	require.ErrorContains(t, err, "index .tasks: create: ")
+	require.ErrorContains(t, err, "restore the documents alone")
+	require.Zero(t, e.count(t, index))
+	e.restored(t, src, &restore.Options{DocumentsOnly: true})
+	after := contents{}
+	e.read(t, after, false, index)
+	same(t, docs, after)
+	require.Equal(t, before, metadata(t, e, index))
+	// Replacing leaves it as it is.
+	plan, err = restore.NewPlan(t.Context(), src, e.transport(t), &restore.Options{Conflict: restore.Replace})
+	require.NoError(t, err)
+	_, err = plan.Run(t.Context())
+	require.ErrorContains(t, err, "system index")
+	require.EqualValues(t, 1, e.count(t, index))
 }
 
 // ownIncrement restores an increment, made after documents were replaced and deleted, and the segments merged.
@@ -334,6 +412,26 @@ func awkwardBulk(index string, n int) string {
 	fmt.Fprintf(&b, "POST /%s/_bulk?refresh=true", index)
 	for i := range n {
 		fmt.Fprintf(&b, "\n{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d}", i, i)
+	}
+	return b.String()
+}
+
+// awkwardIDs are documents whose ids are a character each, between letters.
+func awkwardIDs() string {
+	var b strings.Builder
+	b.WriteString("PUT /aw-ids-all\n{\"settings\":{\"number_of_replicas\":0,\"number_of_shards\":2}}\n\nPOST /aw-ids-all/_bulk?refresh=true")
+	add := func(r rune) {
+		id := "a" + string(r) + "b"
+		meta := layout.AppendString(nil, id)
+		fmt.Fprintf(&b, "\n{\"index\":{\"_id\":%s,\"routing\":%s}}\n{\"id\":%s}", meta, meta, meta)
+	}
+	for r := rune(0); r < 0x300; r++ {
+		add(r)
+	}
+	for plane := range rune(17) {
+		for _, r := range []rune{0x1000, 0xd7ff, 0xe000, 0xfffc} {
+			add(plane<<16 + r)
+		}
 	}
 	return b.String()
 }
