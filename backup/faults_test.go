@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -79,7 +80,23 @@ type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
 
-var oneHit = regexp.MustCompile(`\{"_index".*?"sort":\[[^]]*\]\},?`)
+var (
+	oneHit    = regexp.MustCompile(`\{"_index".*?"sort":\[[^]]*\]\},?`)
+	oneSource = regexp.MustCompile(`"_source":\{[^{}]*\},`)
+	oneTotal  = regexp.MustCompile(`"total":\{"value":[1-9]\d*`)
+	oneCount  = regexp.MustCompile(`"doc_count":[1-9]\d*`)
+)
+
+// less lowers the number at the end of the first match by one.
+func less(b []byte, at *regexp.Regexp) []byte {
+	loc := at.FindIndex(b)
+	if loc == nil {
+		return b
+	}
+	i := loc[0] + bytes.LastIndexByte(b[loc[0]:loc[1]], ':') + 1
+	n, _ := strconv.Atoi(string(b[i:loc[1]]))
+	return slices.Concat(b[:i], []byte(strconv.Itoa(n-1)), b[loc[1]:])
+}
 
 // httpFaults are what can go wrong with one answer. Servers give all of these.
 var httpFaults = map[string]func(elastictransport.Interface, *http.Request) (*http.Response, error){
@@ -125,9 +142,20 @@ var httpFaults = map[string]func(elastictransport.Interface, *http.Request) (*ht
 		}
 		return b
 	}, nil),
-	"not JSON": func(elastictransport.Interface, *http.Request) (*http.Response, error) { return answer(200, "<html>") },
-	"empty":    func(elastictransport.Interface, *http.Request) (*http.Response, error) { return answer(200, "") },
-	"{}":       func(elastictransport.Interface, *http.Request) (*http.Response, error) { return answer(200, "{}") },
+	"a hit without its document": edited(func(b []byte) []byte {
+		if loc := oneSource.FindIndex(b); loc != nil {
+			return append(b[:loc[0]:loc[0]], b[loc[1]:]...)
+		}
+		return b
+	}, nil),
+	"a lower bound": edited(func(b []byte) []byte {
+		return bytes.Replace(b, []byte(`"relation":"eq"`), []byte(`"relation":"gte"`), 1)
+	}, nil),
+	"a total is one less": edited(func(b []byte) []byte { return less(b, oneTotal) }, nil),
+	"a count is one less": edited(func(b []byte) []byte { return less(b, oneCount) }, nil),
+	"not JSON":            func(elastictransport.Interface, *http.Request) (*http.Response, error) { return answer(200, "<html>") },
+	"empty":               func(elastictransport.Interface, *http.Request) (*http.Response, error) { return answer(200, "") },
+	"{}":                  func(elastictransport.Interface, *http.Request) (*http.Response, error) { return answer(200, "{}") },
 }
 
 // contents reads all documents of a dump, by index.
