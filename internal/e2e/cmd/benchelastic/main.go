@@ -4,6 +4,7 @@
 //
 //	go run ./cmd/benchelastic -docs 1000000
 //	go run ./cmd/benchelastic -docs 100000 -hard -only backup,increments
+//	go run ./cmd/benchelastic -indices 1000 -only manyindices
 //
 // Each measurement of ours is a process of its own, which measures itself after it has opened the repository. Machines are shared and noisy:
 // the methods take turns, medians count, and only the ratios of one run mean something. It needs Linux, for /proc.
@@ -98,6 +99,14 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 	}
 	defer cluster.Close()
 	b.s = &server{url: cluster.URL(), pid: cluster.Nodes[0].PID(), hard: b.hard}
+	if b.has("manyindices") {
+		if err := b.manyIndices(ctx); err != nil {
+			return fmt.Errorf("manyindices: %w", err)
+		}
+		if len(b.parts) == 1 {
+			return nil
+		}
+	}
 	if b.bytes, err = b.s.fill(ctx, logs, b.docs); err != nil {
 		return err
 	}
@@ -116,7 +125,6 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 		{"peers", func(ctx context.Context) error { return b.peers(ctx, elasticdump) }},
 		{"restore", b.restores},
 		{"increments", b.increment},
-		{"manyindices", b.manyIndices},
 	} {
 		if !b.has(part.name) {
 			continue

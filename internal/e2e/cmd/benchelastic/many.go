@@ -14,9 +14,6 @@ const (
 	perIndex = 10
 )
 
-// atOnce are how many small indices are restored at a time.
-var atOnce = []int{1, 12}
-
 // manyIndices backs up many small indices, again without a change, and restores them one after the other and several at once, beside the
 // server's own snapshot of them.
 func (b *bench) manyIndices(ctx context.Context) error {
@@ -53,7 +50,7 @@ func (b *bench) manyIndices(ctx context.Context) error {
 	}
 	taken["snapshot"] = append(taken["snapshot"], c)
 	for range loads(b.rounds) {
-		for _, n := range atOnce {
+		for _, n := range []int{0, 1} { // at a time; 0: as many as if nothing is said. The second finds a server that has compiled more
 			if err := b.removeMany(ctx); err != nil {
 				return err
 			}
@@ -79,20 +76,26 @@ func (b *bench) manyIndices(ctx context.Context) error {
 		}
 		taken["native"] = append(taken["native"], c)
 	}
-	docs := b.indices * perIndex
-	full, slow, quick := median(taken["backup"]), median(taken[fmt.Sprint("restore ", atOnce[0])]), median(taken[fmt.Sprint("restore ", atOnce[len(atOnce)-1])])
-	b.table.method(fmt.Sprintf("%d indices: escrow, full backup", b.indices), docs, full)
-	b.table.method("the same, increment without a change", docs, median(taken["unchanged"]))
-	b.table.method("the same, the server's snapshot into a file system", docs, median(taken["snapshot"]))
-	for _, n := range atOnce {
-		b.table.method(fmt.Sprintf("the same, escrow, restore, %d at once", n), docs, median(taken[fmt.Sprint("restore ", n)]))
+	fmt.Printf("Elasticsearch %s, %d indices of %d documents in a shard each\n\n", b.version, b.indices, perIndex)
+	t := table{indices: true}
+	of := func(name string) cost { return median(taken[name]) }
+	for _, row := range []struct{ name, key string }{
+		{"escrow, full backup", "backup"},
+		{"escrow, increment without a change", "unchanged"},
+		{"the server's snapshot into a file system", "snapshot"},
+		{"escrow, restore, one at a time", "restore 1"},
+		{"escrow, restore", "restore 0"},
+		{"the server's restore of its snapshot", "native"},
+	} {
+		t.method(row.name, b.indices, of(row.key))
 	}
-	b.table.method("the same, the server's restore of its snapshot", docs, median(taken["native"]))
-	b.table.ratio(fmt.Sprintf("many indices: times the throughput of a restore one after the other (%.0f ms an index)", 1000*slow.Wall/float64(b.indices)),
-		slow.Wall/quick.Wall, true, 0)
-	b.table.ratio("many indices: server CPU of a restore beside that of one after the other", quick.Server/slow.Server, false, 0)
-	b.table.ratio("many indices: time of a restore beside that of the server's own", quick.Wall/median(taken["native"]).Wall, false, 0)
-	b.table.ratio("many indices: unchanged: time, % of the full backup's", 100*median(taken["unchanged"]).Wall/full.Wall, false, 0)
+	t.ratio("restore: times the throughput of one at a time", of("restore 1").Wall/of("restore 0").Wall, true, 0)
+	t.ratio("restore: server CPU beside one at a time", of("restore 0").Server/of("restore 1").Server, false, 0)
+	t.ratio("restore: time beside the server's own", of("restore 0").Wall/of("native").Wall, false, 0)
+	t.ratio("full backup: time beside the server's own", of("backup").Wall/of("snapshot").Wall, false, 0)
+	t.ratio("unchanged: time, % of the full backup's", 100*of("unchanged").Wall/of("backup").Wall, false, 0)
+	t.print()
+	fmt.Println()
 	return b.removeMany(ctx)
 }
 

@@ -2,16 +2,20 @@ package main
 
 import "fmt"
 
-// table collects what was measured, as it is to be printed.
+// table collects what was measured, as it is to be printed. It counts documents, or small indices.
 type table struct {
+	indices bool
 	methods []string
 	ratios  []string
 }
 
-// method adds what it took to read or write so many documents.
-func (t *table) method(name string, docs int, c cost) {
-	n := float64(docs)
-	t.methods = append(t.methods, fmt.Sprintf("| %s | %.0f | %.2f | %.1f | %.1f |", name, n/c.Wall, c.Wall, c.Server/n*1e6, c.CPU/n*1e6))
+// method adds what it took to read or write so many documents or indices.
+func (t *table) method(name string, count int, c cost) {
+	n, unit := float64(count), 1e6
+	if t.indices {
+		unit = 1e3
+	}
+	t.methods = append(t.methods, fmt.Sprintf("| %s | %.0f | %.2f | %.1f | %.1f |", name, n/c.Wall, c.Wall, c.Server/n*unit, c.CPU/n*unit))
 }
 
 // ratio adds a number that is to be at most, or where least is set at least, what is wanted. Where that is 0, it may be anything.
@@ -30,7 +34,11 @@ func (t *table) ratio(name string, got float64, least bool, wanted float64) {
 }
 
 func (t *table) print() {
-	fmt.Printf("| | documents/s | wall s | server CPU us a document | client CPU us a document |\n|---|---|---|---|---|\n")
+	many, each := "documents", "us a document"
+	if t.indices {
+		many, each = "indices", "ms an index"
+	}
+	fmt.Printf("| | %s/s | wall s | server CPU %s | client CPU %s |\n|---|---|---|---|---|\n", many, each, each)
 	for _, line := range t.methods {
 		fmt.Println(line)
 	}
