@@ -45,7 +45,7 @@ func TestOneRequestASegment(t *testing.T) {
 		b, err := io.ReadAll(r.Body)
 		require.NoError(t, err)
 		r.Body = io.NopCloser(strings.NewReader(string(b)))
-		if strings.Contains(string(b), `"sort":[{"_seq_no":"asc"}]`) {
+		if strings.Contains(string(b), `"sort":[{"_seq_no":"asc"}]`) && !strings.Contains(string(b), `"_source":false`) {
 			searches.Add(1)
 		}
 	}}

@@ -30,6 +30,11 @@ type Options struct {
 	// AutoRefresh makes every write visible to searches at once. Default: only _refresh, ?refresh and Refresh do.
 	AutoRefresh bool
 
+	// Writers is how many clients the documents of a shard seem to come from, by turns of some documents each; default 1. Those of one
+	// lie side by side, as _shard_doc tells, and those of another elsewhere. From 2 on, "took" says that a page of documents that do not all lie
+	// side by side takes much longer, as on an index with best_compression.
+	Writers int
+
 	// Now is the clock of keep_alive and creation dates; default time.Now.
 	Now func() time.Time
 }

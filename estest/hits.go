@@ -131,7 +131,7 @@ func (h *Handler) run(r *request, s *searchRequest, shards []searchShard, from i
 	}
 	b.WriteByte(']')
 	hh = append(hh, "max_score", maxScore, "hits", raw(b.Bytes()))
-	out := obj{"took", 1, "timed_out", r.fx.timeout, "_shards", sh, "hits", hh}
+	out := obj{"took", h.took(s, hits), "timed_out", r.fx.timeout, "_shards", sh, "hits", hh}
 	if s.Aggs != nil && len(shards) > 0 {
 		aggs, e := h.aggregate(s.Aggs, groups)
 		if e != nil {
@@ -173,12 +173,27 @@ func keep(sh searchShard, docs []*doc, q *query) []*doc {
 	return out
 }
 
-// top returns the first n hits of a shard after the given values. Documents lie in the order of their sequence numbers and of
-// their document numbers, so those orders need no sorting.
+// took is how many milliseconds a page is said to take.
+func (h *Handler) took(s *searchRequest, hits []hit) int {
+	if h.o.Writers < 2 || s.NoStored || len(hits) == 0 {
+		return 1
+	}
+	first, last := hits[0].d.ord, hits[0].d.ord
+	for _, x := range hits {
+		first, last = min(first, x.d.ord), max(last, x.d.ord)
+	}
+	if last-first == int64(len(hits)-1) {
+		return 1 + len(hits)/200
+	}
+	return 1 + len(hits)/10
+}
+
+// top returns the first n hits of a shard after the given values. Documents are in the order of their sequence numbers, which needs no sorting.
 func top(sh searchShard, i int, docs []*doc, keys []sortKey, after []any, n int) []hit {
 	one := func(d *doc) hit { return hit{i, d, sortValues(sh, i, d, keys)} }
 	var out []hit
-	ordered := len(keys) == 0 || keys[0].field == "_seq_no" || keys[0].field == "_doc" || keys[0].field == "_shard_doc"
+	ordered := len(keys) == 0 || keys[0].field == "_seq_no" ||
+		(keys[0].field == "_doc" || keys[0].field == "_shard_doc") && slices.IsSortedFunc(docs, func(a, b *doc) int { return cmp.Compare(a.ord, b.ord) })
 	for _, k := range keys {
 		ordered = ordered && strings.HasPrefix(k.field, "_") && k.field != "_id" && k.desc == keys[0].desc
 	}

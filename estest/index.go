@@ -285,7 +285,7 @@ func (h *Handler) newIndex(name string, body map[string]any) (*index, *esError) 
 	// A number of routing shards that was asked for keeps the older way.
 	ix.plain = h.plainRouting && flat["index.number_of_routing_shards"] == nil
 	for range shards {
-		ix.shards = append(ix.shards, newShard())
+		ix.shards = append(ix.shards, newShard(&h.o))
 	}
 	h.indices[name] = ix
 	return ix, nil

@@ -12,7 +12,7 @@ type doc struct {
 	source      []byte
 	seq, term   int64
 	version     int64
-	ord         int64 // the Lucene document number, never reused
+	ord         int64 // the Lucene document number, never reused: where the document lies
 	deleted     bool  // a tombstone
 }
 
@@ -26,19 +26,33 @@ type op struct {
 // shard keeps the realtime state; searches see only the view made by the last refresh.
 type shard struct {
 	live    map[string]*doc // tombstones too
-	docs    []*doc          // in order of ord, which is also the order of seq; dead ones are dropped by refresh
+	docs    []*doc          // in order of seq; dead ones are dropped by refresh
 	ops     []op
 	deaths  int // since the last refresh
 	maxSeq  int64
 	nextOrd int64
+	writers int64 // Options.Writers
 	term    int64
 	history string
 	held    *int64 // the global checkpoint, when it is held back
 	view    []*doc // searchable; immutable
 }
 
-func newShard() *shard {
-	return &shard{live: map[string]*doc{}, maxSeq: -1, term: 1, history: newUUID()}
+func newShard(o *Options) *shard {
+	return &shard{live: map[string]*doc{}, maxSeq: -1, term: 1, history: newUUID(), writers: int64(o.Writers)}
+}
+
+// writersTurn is how many documents of one of several writers follow each other.
+const writersTurn = 50
+
+// place returns the document number of the next document, which has the given sequence number.
+func (s *shard) place(seq int64) int64 {
+	if s.writers < 2 {
+		s.nextOrd++
+		return s.nextOrd - 1
+	}
+	turn := seq / writersTurn
+	return s.nextOrd + turn%s.writers<<26 + turn/s.writers*writersTurn + seq%writersTurn
 }
 
 func (s *shard) get(id string) *doc {
@@ -59,8 +73,7 @@ func (s *shard) apply(d *doc) {
 	s.live[d.id] = d
 	s.ops = append(s.ops, op{d.id, d, prev})
 	if !d.deleted {
-		d.ord = s.nextOrd
-		s.nextOrd++
+		d.ord = s.place(d.seq)
 		s.docs = append(s.docs, d)
 	}
 }
@@ -106,7 +119,7 @@ func (s *shard) failover() (lost int) {
 			s.docs = append(s.docs, d)
 		}
 	}
-	sort.Slice(s.docs, func(i, j int) bool { return s.docs[i].ord < s.docs[j].ord })
+	sort.Slice(s.docs, func(i, j int) bool { return s.docs[i].seq < s.docs[j].seq })
 	s.deaths = 0
 	s.refresh()
 	return lost

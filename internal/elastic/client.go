@@ -36,9 +36,10 @@ type Client struct {
 
 	requests, retries atomic.Int64
 	// large is held while a document is read that no page of ordinary size has room for: one at a time.
-	large  *semaphore.Weighted
-	larges sync.Pool // of *[]byte, that large documents were in
-	pages  sync.Pool // of *pageMemory
+	large   *semaphore.Weighted
+	larges  sync.Pool // of *[]byte, that large documents were in
+	pages   sync.Pool // of *pageMemory
+	gathers sync.Pool // of *gathered
 }
 
 // New returns a Client on es, such as a *elasticsearch.Client of any version.

@@ -20,11 +20,13 @@ type Hit struct {
 	PrimaryTerm int64
 	// Sort holds the hit's sort values as they stand in the answer, such as [17,4294967313]: what search_after takes.
 	Sort []byte
+	doc  int64 // the second of them, if they begin with the sequence number: -1 if there is none
 }
 
 // pageHead is what an answer says about itself.
 type pageHead struct {
 	pitID    string
+	took     int64 // milliseconds
 	timedOut bool
 	timeSeen bool
 	shards   *wireShards
@@ -340,6 +342,8 @@ func (s *scanner) about(h *pageHead, key []byte) error {
 	switch string(key) {
 	case "pit_id":
 		return s.decode(&h.pitID)
+	case "took":
+		return s.decode(&h.took)
 	case "timed_out":
 		h.timeSeen = true
 		return s.decode(&h.timedOut)
@@ -418,11 +422,7 @@ func (s *scanner) hit(h *Hit, bySeqNo bool) error {
 			if !bySeqNo {
 				return nil
 			}
-			end := bytes.IndexAny(v, ",]")
-			if len(v) < 3 || end < 0 {
-				return fmt.Errorf("sort values %q", v)
-			}
-			h.Document.SeqNo, err = strconv.ParseInt(string(bytes.TrimSpace(v[1:end])), 10, 64)
+			h.Document.SeqNo, h.doc, err = parseSort(v)
 			return err
 		}
 		return s.skip()
@@ -434,6 +434,19 @@ func (s *scanner) hit(h *Hit, bySeqNo bool) error {
 		return errors.New("hit without _id or sort values")
 	}
 	return nil
+}
+
+// parseSort reads the one or two whole numbers that a hit was sorted by, as they stand in an answer. The second is -1 if there is none.
+func parseSort(v []byte) (first, second int64, err error) {
+	a, b, two := bytes.Cut(v[1:max(len(v)-1, 1)], []byte{','})
+	second = -1
+	if first, err = strconv.ParseInt(string(bytes.TrimSpace(a)), 10, 64); err == nil && two {
+		second, err = strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("sort values %q", v)
+	}
+	return first, second, nil
 }
 
 // text decodes the string that begins here.

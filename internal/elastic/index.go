@@ -57,6 +57,7 @@ type Index struct {
 	// Lacking says why documents do not come back as they were written; empty in general.
 	Lacking string
 
+	way       way  // in which its shards are read
 	synthetic bool // the server makes _source anew from other fields
 	vectors   bool // the server leaves vectors out unless told otherwise
 	nested    bool // documents may hold others, which the server's statistics count too

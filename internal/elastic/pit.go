@@ -103,10 +103,17 @@ func (p *pit) follow(id string) {
 	}
 }
 
+// answered is what is known of an answer that was read.
+type answered struct {
+	size  int   // bytes
+	took  int64 // milliseconds, of the server
+	whole bool  // nothing of it is missing
+}
+
 // search sends a search with the point in time added to its body, and calls fn with the hits of the answer as they arrive. Hits and their
-// bytes are good until fn returns if mem is given, else as long as they are referenced. It returns how many bytes were read, and whether that was
-// all of the answer: where the connection breaks after some hits it was not, and the caller goes on after them.
-func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem *pageMemory, fn func(hits []Hit) error) (size int, whole bool, err error) {
+// bytes are good until fn returns if mem is given, else as long as they are referenced. Where the connection breaks after some hits, the caller goes
+// on after them.
+func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem *pageMemory, fn func(hits []Hit) error) (a answered, err error) {
 	alone := body["size"] == 1 // documents are asked for one by one where they are large
 	var failed, cut error
 	err = p.c.attempts(ctx, true, func(ctx context.Context) error {
@@ -147,8 +154,8 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem
 				err, some = failed, true
 			}
 		}
-		size, whole = h.size, err == io.EOF
-		if whole {
+		a = answered{size: h.size, took: h.head.took, whole: err == io.EOF}
+		if a.whole {
 			closeBody(res)
 			return nil
 		}
@@ -164,14 +171,14 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem
 		return err
 	})
 	if failed != nil {
-		return 0, false, failed
+		return a, failed
 	}
 	if cut != nil {
 		p.c.retries.Add(1)
 		p.c.log.Warn("search goes on where the answer broke off", "index", p.index, "shard", p.shard, "error", cut)
 		err = p.c.o.Sleep(ctx, Backoff(0))
 	}
-	return size, whole, err
+	return a, err
 }
 
 // tooLargeError says that the server has not the memory for a page of that many documents.

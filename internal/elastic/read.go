@@ -53,47 +53,85 @@ func (s *Shard) pageSize() int {
 	return min(int(max(pageTarget/d, 1)), s.Index.window, paced)
 }
 
-// Pages reads the documents of r, in the order of their sequence numbers, and calls fn for some at a time. It fails unless it
-// read exactly the documents that the server counted in r. With reuse, hits and their bytes are good until fn returns, and
-// their memory is used again after.
-func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []Hit) error) error {
-	var mem *pageMemory
-	if reuse {
-		mem, _ = s.c.pages.Get().(*pageMemory)
-		if mem == nil {
-			mem = &pageMemory{}
-		}
-		defer func() {
-			if cap(mem.buf) <= pooledWindow {
-				s.c.pages.Put(mem)
-			}
-		}()
-	}
-	bySeqNo := r.From >= 0
+// body is what every search for documents asks for.
+func (s *Shard) body() map[string]any {
 	body := map[string]any{"track_total_hits": false}
-	if bySeqNo {
-		body["query"] = seqRange(r.From, r.To)
-		body["sort"] = []any{map[string]string{"_seq_no": "asc"}}
-	} else {
-		body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
-	}
 	if s.o.Versions {
 		body["version"] = true
 	}
 	if s.Index.vectors {
 		body["_source"] = map[string]bool{"exclude_vectors": false}
 	}
-	var docs, sum int64
+	return body
+}
+
+// whole fails if a hit lacks what was asked for.
+func (s *Shard) whole(h *Hit) error {
+	if h.Document.Source == nil {
+		return fmt.Errorf("document %q has no _source", h.Document.ID)
+	}
+	if s.o.Versions && !h.Document.Versioned {
+		return fmt.Errorf("document %q has no _version", h.Document.ID)
+	}
+	return nil
+}
+
+// taken learns from documents that were read, and waits until they are paid for.
+func (s *Shard) taken(ctx context.Context, docs, bytes int) error {
+	s.learn(int64(bytes), int64(docs))
+	return s.o.Pace.wait(ctx, docs, bytes)
+}
+
+// pageMemory returns memory for one reader, which done gives back.
+func (c *Client) pageMemory() (mem *pageMemory, done func()) {
+	mem, _ = c.pages.Get().(*pageMemory)
+	if mem == nil {
+		mem = &pageMemory{}
+	}
+	return mem, func() {
+		if cap(mem.buf) <= pooledWindow {
+			c.pages.Put(mem)
+		}
+	}
+}
+
+// Pages reads the documents of r, in the order of their sequence numbers, and calls fn for some at a time. It fails unless it
+// read exactly the documents that the server counted in r. With reuse, hits and their bytes are good until fn returns, and
+// their memory is used again after.
+func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []Hit) error) error {
+	bySeqNo := r.From >= 0
+	onePage := int64(s.pageSize())*5/4 >= r.Docs && r.Docs < int64(s.Index.window)
+	watched := bySeqNo && onePage && r.Docs >= fewRuns
+	if watched && s.Index.way.next() {
+		if err := s.gather(ctx, r, reuse, fn); !errors.Is(err, errScattered) {
+			return err
+		}
+	}
+	var mem *pageMemory
+	if reuse {
+		var done func()
+		mem, done = s.c.pageMemory()
+		defer done()
+	}
+	body := s.body()
+	if bySeqNo {
+		body["query"] = seqRange(r.From, r.To)
+		body["sort"] = []any{map[string]string{"_seq_no": "asc"}}
+	} else {
+		body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
+	}
+	var docs, sum, millis int64
+	var lie []int64 // where the documents do
 	take := func(hits []Hit) error {
 		for i := range hits {
 			h := &hits[i]
-			if h.Document.Source == nil {
-				return fmt.Errorf("document %q has no _source", h.Document.ID)
-			}
-			if s.o.Versions && !h.Document.Versioned {
-				return fmt.Errorf("document %q has no _version", h.Document.ID)
+			if err := s.whole(h); err != nil {
+				return err
 			}
 			sum += h.Document.SeqNo
+			if watched {
+				lie = append(lie, h.doc)
+			}
 		}
 		docs += int64(len(hits))
 		// A copy: the memory of what was read may be used again.
@@ -114,7 +152,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 		}
 		body["size"] = size
 		before := docs
-		bytes, whole, err := s.pit.search(ctx, body, bySeqNo, mem, take)
+		a, err := s.pit.search(ctx, body, bySeqNo, mem, take)
 		var large *tooLargeError
 		if errors.As(err, &large) {
 			most = max(int(min(int64(size), r.Docs-docs))/2, 1)
@@ -127,20 +165,23 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 		if err != nil {
 			return err
 		}
+		millis += a.took + 1
 		most = min(2*most, window) // the server's memory may have become free
 		n := docs - before
 		if n > 0 {
-			s.learn(int64(bytes), n)
-			if err := s.o.Pace.wait(ctx, int(n), bytes); err != nil {
+			if err := s.taken(ctx, int(n), a.size); err != nil {
 				return err
 			}
 		}
-		if whole && n < int64(size) {
+		if a.whole && n < int64(size) {
 			break
 		}
 	}
 	if docs != r.Docs || bySeqNo && sum != r.Sum {
 		return &CountError{Range: r, Docs: docs, Sum: sum}
+	}
+	if watched {
+		s.Index.way.took(false, millis, docs, countRuns(lie))
 	}
 	return nil
 }

@@ -226,7 +226,7 @@ func (p *pit) last(ctx context.Context, ix *Index, upTo int64) (*layout.Document
 		if ix.vectors {
 			body["_source"] = map[string]bool{"exclude_vectors": false}
 		}
-		_, _, err := p.search(ctx, body, true, nil, func(hits []Hit) error {
+		_, err := p.search(ctx, body, true, nil, func(hits []Hit) error {
 			last = &hits[0]
 			return nil
 		})

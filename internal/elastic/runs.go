@@ -1,0 +1,265 @@
+package elastic
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// The server unpacks a block of stored documents once for a page whose documents lie side by side, and once for each document of any other
+// page. Documents that several writers sent at a time, or that the index sorts, lie in another order than that of their sequence numbers: a range of
+// these consists of runs, which are side by side each. Reading run after run costs a request more for each, and one for where they lie; where
+// blocks are large, as with best_compression, it is twenty times less work for the server.
+const (
+	fewRuns    = 256 // documents; a range of fewer is not worth to be asked for where they lie
+	shortRun   = 16  // documents; shorter runs beside each other are read in one page
+	asksAgain  = 32  // ranges after which the way that is not used is tried again, if it may be better; doubled every time
+	gain       = 1.3 // how many times less work the runs must be
+	gatherMost = 4 * pageTarget
+)
+
+// errScattered says that a range is better read in the order of its sequence numbers. Nothing of it was handed on.
+var errScattered = errors.New("not by runs")
+
+// way is how the ranges of an index are read: in the order of their sequence numbers, or by runs. It is learnt from what the server says that it took.
+type way struct {
+	mu          sync.Mutex
+	begun       bool
+	plain, runs float64 // milliseconds a document, of the last range read that way; 0: not known
+	scattered   bool    // the last range had runs that may be worth it
+	byRuns      bool
+	since, wait int // ranges since the way that is not used was tried, and how many until it is again
+}
+
+// next reports whether the next range is to be read by runs.
+func (w *way) next() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case !w.begun:
+		w.begun = true
+		return false
+	case w.plain == 0:
+		return true // where documents lie is quick to see, and the first range may take long
+	case !w.scattered:
+		return false
+	}
+	w.since++
+	if w.wait = max(w.wait, asksAgain); w.since <= w.wait {
+		return w.byRuns
+	}
+	w.since, w.wait = 0, 2*w.wait
+	return !w.byRuns
+}
+
+// took says what a range took whose documents lay in so many runs.
+func (w *way) took(byRuns bool, millis, docs int64, runs int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	each := float64(millis) / float64(docs)
+	if byRuns {
+		w.runs = each
+	} else {
+		w.plain = each
+	}
+	w.scattered = worthwhile(runs, docs)
+	w.byRuns = w.scattered && (w.runs == 0 || w.plain == 0 || gain*w.runs < w.plain)
+}
+
+func worthwhile(runs int, docs int64) bool { return runs > 1 && docs >= int64(runs*shortRun) }
+
+// place is where a document lies.
+type place struct {
+	seqNo, doc int64 // doc is what the server sorts by as _shard_doc, -1 if it did not say
+	rank       int   // among the documents of the range, by sequence number
+}
+
+// places reads where the documents of r lie, in the order of their sequence numbers, and of each document nothing else. It fails
+// unless they are as many as the server counted in r, with the same sum.
+func (s *Shard) places(ctx context.Context, r Range) (places []place, millis int64, err error) {
+	places = make([]place, 0, r.Docs)
+	sum := int64(0)
+	body := map[string]any{
+		"query": seqRange(r.From, r.To), "sort": []any{map[string]string{"_seq_no": "asc"}}, "size": s.Index.window,
+		"track_total_hits": false, "_source": false, "stored_fields": "_none_",
+	}
+	for {
+		p, err := s.bare(ctx, body)
+		if err != nil {
+			return nil, 0, fmt.Errorf("read the sequence numbers in [%d,%d): %w", r.From, r.To, err)
+		}
+		millis += p.head.took
+		for i := range p.hits {
+			h := &p.hits[i]
+			places = append(places, place{h.Document.SeqNo, h.doc, len(places)})
+			sum += h.Document.SeqNo
+		}
+		if len(p.hits) < s.Index.window || int64(len(places)) > r.Docs {
+			break
+		}
+		body["search_after"] = json.RawMessage(p.hits[len(p.hits)-1].Sort)
+	}
+	if int64(len(places)) != r.Docs || sum != r.Sum {
+		return nil, 0, &CountError{Range: r, Docs: int64(len(places)), Sum: sum}
+	}
+	return places, millis, nil
+}
+
+// bare searches for hits that have no stored fields.
+func (s *Shard) bare(ctx context.Context, body map[string]any) (p *page, err error) {
+	err = s.c.attempts(ctx, true, func(ctx context.Context) error {
+		r, err := s.pit.request(body)
+		if err != nil {
+			return err
+		}
+		res, err := s.c.once(ctx, r)
+		if err != nil {
+			return err
+		}
+		p = &page{}
+		sc := scanner{b: res.Body, index: s.Index.Name, bare: true}
+		if err := sc.page(p, true); err != nil {
+			if errors.Is(err, errShort) {
+				return &PartialError{What: "POST /_search", Reason: "the answer ends early"}
+			}
+			return fmt.Errorf("POST /_search: %w", err)
+		}
+		if err := p.head.check(r); err != nil {
+			return err
+		}
+		s.pit.follow(p.head.pitID)
+		return nil
+	})
+	return p, err
+}
+
+// countRuns says in how many runs documents lie, and sorts them by where they do.
+func countRuns(docs []int64) int {
+	slices.Sort(docs)
+	runs := 0
+	for i, d := range docs {
+		if i == 0 || d != docs[i-1]+1 {
+			runs++
+		}
+	}
+	return runs
+}
+
+// chunk is what is asked for in one page: a run, or short runs that follow each other.
+type chunk struct {
+	from, to int   // among the documents in the order in which they lie
+	seqNos   Range // that all of theirs are in
+}
+
+// chunks cuts documents where they do not lie side by side. They are in the order in which they lie.
+func chunks(order []place) (all []chunk, runs int) {
+	short := false // the last chunk consists of short runs
+	for i := 0; i < len(order); {
+		end := i + 1
+		for end < len(order) && order[end].doc == order[end-1].doc+1 {
+			end++
+		}
+		runs++
+		if isShort := end-i < shortRun; !isShort || !short {
+			all, short = append(all, chunk{from: i, seqNos: Range{From: order[i].seqNo}}), isShort
+		}
+		c := &all[len(all)-1]
+		c.to = end
+		for _, p := range order[i:end] {
+			c.seqNos.From, c.seqNos.To = min(c.seqNos.From, p.seqNo), max(c.seqNos.To, p.seqNo+1)
+		}
+		i = end
+	}
+	return all, runs
+}
+
+// gathered is what was read of a range by runs.
+type gathered struct {
+	hits []Hit    // by sequence number
+	at   [][2]int // where in buf the _source of each is
+	buf  []byte
+}
+
+// gather reads the documents of r by runs, and calls fn once with all of them, in the order of their sequence numbers. It holds all of
+// them until then. It fails with errScattered, before fn was called, if nothing is gained by it or if they are larger than thought.
+func (s *Shard) gather(ctx context.Context, r Range, reuse bool, fn func(hits []Hit) error) error {
+	order, millis, err := s.places(ctx, r)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(order, func(a, b place) int { return cmp.Compare(a.doc, b.doc) })
+	all, runs := chunks(order)
+	if order[0].doc < 0 || !worthwhile(runs, r.Docs) {
+		return errScattered
+	}
+	g := &gathered{}
+	if reuse {
+		if old, _ := s.c.gathers.Get().(*gathered); old != nil {
+			g = old
+		}
+		defer s.c.gathers.Put(g)
+	}
+	g.hits = slices.Grow(g.hits[:0], len(order))[:len(order)]
+	g.at = slices.Grow(g.at[:0], len(order))[:len(order)]
+	g.buf = g.buf[:0]
+	mem, done := s.c.pageMemory()
+	defer done()
+	body := s.body()
+	body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
+	for _, c := range all {
+		body["query"] = seqRange(c.seqNos.From, c.seqNos.To)
+		for next := c.from; next < c.to; {
+			body["size"] = c.to - next
+			if next > 0 {
+				body["search_after"] = []int64{order[next].doc - 1}
+			}
+			before := next
+			a, err := s.pit.search(ctx, body, false, mem, func(hits []Hit) error {
+				for i := range hits {
+					h := &hits[i]
+					if err := s.whole(h); err != nil {
+						return err
+					}
+					if doc, _, err := parseSort(h.Sort); err != nil || next == c.to || doc != order[next].doc {
+						return &CountError{Range: r, Docs: int64(next)}
+					}
+					if len(g.buf)+len(h.Document.Source) > gatherMost {
+						return errScattered
+					}
+					p := order[next]
+					start := len(g.buf)
+					g.buf = append(g.buf, h.Document.Source...)
+					g.at[p.rank] = [2]int{start, len(g.buf)}
+					h.Document.SeqNo, h.Document.Source, h.Sort = p.seqNo, nil, nil
+					g.hits[p.rank] = *h
+					next++
+				}
+				return nil
+			})
+			var large *tooLargeError
+			if errors.As(err, &large) {
+				return errScattered
+			}
+			if err != nil {
+				return err
+			}
+			n := next - before
+			if n == 0 || a.whole && next < c.to {
+				return &CountError{Range: r, Docs: int64(next)}
+			}
+			millis += a.took + 1
+			if err := s.taken(ctx, n, a.size); err != nil {
+				return err
+			}
+		}
+	}
+	for i, at := range g.at {
+		g.hits[i].Document.Source = g.buf[at[0]:at[1]:at[1]]
+	}
+	s.Index.way.took(true, millis, r.Docs, runs)
+	return fn(g.hits)
+}
