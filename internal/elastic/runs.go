@@ -15,11 +15,11 @@ import (
 // these consists of runs, which are side by side each. Reading run after run costs a request more for each, and one for where they lie; where
 // blocks are large, as with best_compression, it is twenty times less work for the server.
 const (
-	fewRuns    = 256 // documents; a range of fewer is not worth to be asked for where they lie
-	shortRun   = 16  // documents; shorter runs beside each other are read in one page
-	asksAgain  = 32  // ranges after which the way that is not used is tried again, if it may be better; doubled every time
-	gain       = 1.3 // how many times less work the runs must be
-	gatherMost = 4 * pageTarget
+	fewRuns    = 256            // documents; a range of fewer is not worth to be asked for where they lie
+	shortRun   = 16             // documents; shorter runs beside each other are read in one page
+	asksAgain  = 32             // ranges after which the way that is not used is tried again, if it may be better; doubled every time
+	gain       = 1.3            // how many times less work the runs must be
+	gatherMost = 2 * pageTarget // bytes of documents that are held together
 )
 
 // errScattered says that a range is better read in the order of its sequence numbers. Nothing of it was handed on.
@@ -28,23 +28,19 @@ var errScattered = errors.New("not by runs")
 // way is how the ranges of an index are read: in the order of their sequence numbers, or by runs. It is learnt from what the server says that it took.
 type way struct {
 	mu          sync.Mutex
-	begun       bool
 	plain, runs float64 // milliseconds a document, of the last range read that way; 0: not known
 	scattered   bool    // the last range had runs that may be worth it
 	byRuns      bool
 	since, wait int // ranges since the way that is not used was tried, and how many until it is again
 }
 
-// next reports whether the next range is to be read by runs.
-func (w *way) next() bool {
+// next reports whether the next range is to be read by runs, in a shard of many ranges or of few.
+func (w *way) next(many bool) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case !w.begun:
-		w.begun = true
-		return false
-	case w.plain == 0:
-		return true // where documents lie is quick to see, and the first range may take long
+	case w.plain == 0 && w.runs == 0:
+		return many // where documents lie is quick to see, and a range may take long
 	case !w.scattered:
 		return false
 	}

@@ -9,35 +9,34 @@ import (
 
 func TestWayIsLearnt(t *testing.T) {
 	w := &way{}
-	require.False(t, w.next()) // the first
-	require.True(t, w.next())  // one that begins before it ends looks where documents lie
+	require.True(t, w.next(true)) // it looks where documents lie
+	require.False(t, w.next(false))
 	w.took(false, 500, 5000, 10)
-	require.True(t, w.next()) // it was never tried
+	require.True(t, w.next(true)) // it was never tried
 	w.took(true, 30, 5000, 10)
-	require.True(t, w.next())
+	require.True(t, w.next(true))
 
 	w.took(false, 30, 5000, 1) // they lie side by side
-	require.False(t, w.next())
+	require.False(t, w.next(true))
 	w.took(false, 500, 5000, 10)
-	require.True(t, w.next())
+	require.True(t, w.next(true))
 	w.took(false, 500, 5000, 1000) // runs are short
-	require.False(t, w.next())
+	require.False(t, w.next(true))
 	w.took(false, 35, 5000, 10) // it makes no difference
-	require.False(t, w.next())
+	require.False(t, w.next(true))
 }
 
 // What is known may have become wrong: the way that is not used is tried from time to time, less often each time.
 func TestTheOtherWayIsTriedAgain(t *testing.T) {
 	for _, byRuns := range []bool{false, true} {
 		w := &way{}
-		require.False(t, w.next())
 		took := map[bool]int64{byRuns: 100, !byRuns: 1000}
 		w.took(false, took[false], 5000, 10)
-		require.True(t, w.next())
+		require.True(t, w.next(true))
 		w.took(true, took[true], 5000, 10)
 		var tried []int
 		for n := range 1000 {
-			by := w.next()
+			by := w.next(true)
 			if by != byRuns {
 				tried = append(tried, n)
 			}
@@ -49,7 +48,7 @@ func TestTheOtherWayIsTriedAgain(t *testing.T) {
 		took = map[bool]int64{byRuns: 1000, !byRuns: 100}
 		turned := 0
 		for range 3000 {
-			by := w.next()
+			by := w.next(true)
 			w.took(by, took[by], 5000, 10)
 			if by != byRuns {
 				turned++

@@ -42,6 +42,7 @@ func main() {
 	version := flag.String("version", string(esserver.V8), "of Elasticsearch: "+string(esserver.V8)+" or "+string(esserver.V9))
 	flag.IntVar(&b.docs, "docs", 1_000_000, "documents")
 	flag.BoolVar(&b.hard, "hard", false, "an index with best_compression, nested documents and 1% of the documents deleted")
+	flag.BoolVar(&b.scattered, "scattered", false, "an index with best_compression, of four writers at a time, merged")
 	flag.IntVar(&b.rounds, "rounds", 3, "of each method of reading; loads take place two times less 1")
 	flag.IntVar(&b.unchanged, "unchanged", 100, "increments without a change")
 	flag.IntVar(&b.increments, "increments", 30, "increments with 1% of the documents updated")
@@ -61,7 +62,7 @@ func main() {
 // bench is one invocation.
 type bench struct {
 	docs, rounds, unchanged, increments, heap, concurrency, indices int
-	hard                                                            bool
+	hard, scattered                                                 bool
 	version                                                         esserver.Version
 	parts                                                           []string
 	profiles                                                        string
@@ -98,7 +99,7 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer cluster.Close()
-	b.s = &server{url: cluster.URL(), pid: cluster.Nodes[0].PID(), hard: b.hard}
+	b.s = &server{url: cluster.URL(), pid: cluster.Nodes[0].PID(), hard: b.hard, scattered: b.scattered}
 	if b.has("manyindices") {
 		if err := b.manyIndices(ctx); err != nil {
 			return fmt.Errorf("manyindices: %w", err)
@@ -115,8 +116,14 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 			return err
 		}
 	}
-	fmt.Printf("Elasticsearch %s, %d documents of %d bytes, 2 shards%s\n\n", b.version, b.docs, b.bytes/int64(b.docs),
-		map[bool]string{true: ", best_compression, nested documents, 1% deleted"}[b.hard])
+	kind := ""
+	if b.hard {
+		kind = ", best_compression, nested documents, 1% deleted"
+	}
+	if b.scattered {
+		kind += ", best_compression, of four writers, merged"
+	}
+	fmt.Printf("Elasticsearch %s, %d documents of %d bytes, 2 shards%s\n\n", b.version, b.docs, b.bytes/int64(b.docs), kind)
 	for _, part := range []struct {
 		name string
 		run  func(ctx context.Context) error

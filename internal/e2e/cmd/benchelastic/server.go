@@ -24,7 +24,9 @@ type server struct {
 	url  string
 	pid  int
 	hard bool
-	idle float64 // CPU seconds that it takes in a second without requests
+	// Documents come from four clients at a time in small requests, and are merged when all are there.
+	scattered bool
+	idle      float64 // CPU seconds that it takes in a second without requests
 }
 
 // plain asks for no gzip, which would cost the server more than all else.
@@ -64,8 +66,10 @@ func call(ctx context.Context, method, url, body string, out any) error {
 // create makes an empty index.
 func (s *server) create(ctx context.Context, index string) error {
 	settings, nested := "", ""
-	if s.hard {
+	if s.hard || s.scattered {
 		settings = `,"codec":"best_compression"`
+	}
+	if s.hard {
 		nested = `,"tags":{"type":"nested","properties":{"key":{"type":"keyword"},"value":{"type":"keyword"}}}`
 	}
 	return call(ctx, "PUT", s.url+"/"+index, `{"settings":{"number_of_shards":2,"number_of_replicas":0`+settings+`},"mappings":{
@@ -88,13 +92,21 @@ func (s *server) fill(ctx context.Context, index string, n int) (int64, error) {
 	if err := s.create(ctx, index); err != nil {
 		return 0, err
 	}
-	return s.write(ctx, index, 0, n, func(i int) int { return i })
+	bytes, err := s.write(ctx, index, 0, n, func(i int) int { return i })
+	if err == nil && s.scattered {
+		err = call(ctx, "POST", s.url+"/"+index+"/_forcemerge?max_num_segments=1", "", nil)
+	}
+	return bytes, err
 }
 
 // write indexes n documents, the i-th under the id of number(i), and refreshes.
 func (s *server) write(ctx context.Context, index string, seed uint64, n int, number func(i int) int) (bytes int64, err error) {
 	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(2)
+	writers, size := 2, 5<<20
+	if s.scattered {
+		writers, size = 4, 200<<10
+	}
+	g.SetLimit(writers)
 	log := newLogger(seed, s.hard)
 	var body, line []byte
 	send := func() {
@@ -106,7 +118,7 @@ func (s *server) write(ctx context.Context, index string, seed uint64, n int, nu
 		line = log.append(line[:0])
 		bytes += int64(len(line))
 		body = fmt.Appendf(body, `{"index":{"_id":%q}}`+"\n", id(number(i)))
-		if body = append(append(body, line...), '\n'); len(body) > 5<<20 {
+		if body = append(append(body, line...), '\n'); len(body) > size {
 			send()
 		}
 	}
