@@ -79,12 +79,23 @@ type place struct {
 func (s *Shard) places(ctx context.Context, r Range) (places []place, millis int64, err error) {
 	places = make([]place, 0, r.Docs)
 	sum := int64(0)
+	size := s.Index.window
 	body := map[string]any{
-		"query": seqRange(r.From, r.To), "sort": []any{map[string]string{"_seq_no": "asc"}}, "size": s.Index.window,
+		"query": seqRange(r.From, r.To), "sort": []any{map[string]string{"_seq_no": "asc"}},
 		"track_total_hits": false, "_source": false, "stored_fields": "_none_",
 	}
-	for {
+	for trips := 0; ; {
+		body["size"] = size
 		p, err := s.bare(ctx, body)
+		var large *tooLargeError
+		if errors.As(err, &large) && size > 1 {
+			size /= 2
+			if err := s.c.o.Sleep(ctx, Backoff(min(trips, 4))); err != nil {
+				return nil, 0, err
+			}
+			trips++
+			continue
+		}
 		if err != nil {
 			return nil, 0, fmt.Errorf("read the sequence numbers in [%d,%d): %w", r.From, r.To, err)
 		}
@@ -94,7 +105,7 @@ func (s *Shard) places(ctx context.Context, r Range) (places []place, millis int
 			places = append(places, place{h.Document.SeqNo, h.doc, len(places)})
 			sum += h.Document.SeqNo
 		}
-		if len(p.hits) < s.Index.window || int64(len(places)) > r.Docs {
+		if len(p.hits) < size || int64(len(places)) > r.Docs {
 			break
 		}
 		body["search_after"] = json.RawMessage(p.hits[len(p.hits)-1].Sort)
@@ -113,6 +124,9 @@ func (s *Shard) bare(ctx context.Context, body map[string]any) (p *page, err err
 			return err
 		}
 		res, err := s.c.once(ctx, r)
+		if HasCause(err, "circuit_breaking_exception") && body["size"] != 1 {
+			return &tooLargeError{err.Error()}
+		}
 		if err != nil {
 			return err
 		}
