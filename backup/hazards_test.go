@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -278,6 +279,34 @@ func TestRedIndexIsNotTakenForADeletedOne(t *testing.T) {
 		require.Contains(t, m.Omitted[0].Why, c.why)
 		require.False(t, asked, "a refresh of a shard without a primary waits for a minute")
 		require.Len(t, m.Indices, 1)
+	}
+}
+
+// An index of which one shard has no primary is not refreshed either, whichever shard is looked at.
+func TestPartOfAnIndexIsRed(t *testing.T) {
+	for shard := range 3 {
+		es := estest.NewHandler(nil).Transport()
+		create(t, es, "i", 3)
+		index(t, es, "i", 0, 30, "v")
+		refreshed := false
+		w := onRequests(es, "/i/_", func(next elastictransport.Interface, r *http.Request) (*http.Response, error) {
+			refreshed = refreshed || strings.Contains(r.URL.Path, "_refresh")
+			if !strings.Contains(r.URL.Path, "/_stats") {
+				return next.Perform(r)
+			}
+			return edited(func(b []byte) []byte {
+				var m map[string]any
+				require.NoError(t, json.Unmarshal(b, &m))
+				delete(m["indices"].(map[string]any)["i"].(map[string]any)["shards"].(map[string]any), fmt.Sprint(shard))
+				b, err := json.Marshal(m)
+				require.NoError(t, err)
+				return b
+			}, nil)(next, r)
+		})
+		_, err := Dump(t.Context(), w, &memTarget{}, &Options{sleep: impatient, Concurrency: 1})
+		require.ErrorContains(t, err, "back up index i: shard ")
+		require.ErrorContains(t, err, "no started primary")
+		require.False(t, refreshed)
 	}
 }
 

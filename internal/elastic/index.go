@@ -382,9 +382,8 @@ func (c *Client) prepare(ctx context.Context, ix *Index, number int, timeout tim
 			return nil, fmt.Errorf("read shard statistics: %w", err)
 		}
 		r.unsealed = "no right to read shard statistics"
-	} else if _, ok := r.states[number]; !ok {
-		// Before the refresh, which would wait a minute for the primary.
-		return nil, &PartialError{What: "read shard statistics", Reason: "the shard has no started primary"}
+	} else if err := primaries(r.states, ix, number); err != nil {
+		return nil, err
 	}
 	r.asOf = time.Now().UTC()
 	if err = c.Refresh(ctx, index); err != nil {
@@ -396,6 +395,25 @@ func (c *Client) prepare(ctx context.Context, ix *Index, number int, timeout tim
 	}
 	r.done = time.Now()
 	return r, nil
+}
+
+// primaries requires that each shard of an index has one that is started: the refresh that comes next would wait a minute for it, whichever shard
+// it is for.
+func primaries(states map[int]shardState, ix *Index, number int) error {
+	what := "the shard has"
+	if _, ok := states[number]; ok {
+		n := 0
+		for ; n < ix.Shards; n++ {
+			if _, ok := states[n]; !ok {
+				break
+			}
+		}
+		if n == ix.Shards {
+			return nil
+		}
+		what = fmt.Sprintf("shard %d of the index has", n)
+	}
+	return &PartialError{What: "read shard statistics", Reason: what + " no started primary"}
 }
 
 // settled reads the states of an index's shards, and waits until what one of them had done when it was first asked is on all its copies. A
