@@ -102,9 +102,11 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 	bySeqNo := r.From >= 0
 	onePage := int64(s.pageSize())*5/4 >= r.Docs && r.Docs < int64(s.Index.window)
 	watched := bySeqNo && onePage && r.Docs >= fewRuns
-	if watched && s.Index.way.next(s.Total >= 4*r.Docs) {
-		if err := s.gather(ctx, r, reuse, fn); !errors.Is(err, errScattered) {
-			return err
+	if watched {
+		if byRuns, probe := s.Index.way.next(s.Total >= 4*r.Docs); byRuns {
+			if err := s.gather(ctx, r, probe, reuse, fn); !errors.Is(err, errScattered) {
+				return err
+			}
 		}
 	}
 	var mem *pageMemory

@@ -17,7 +17,9 @@ import (
 const (
 	fewRuns    = 256            // documents; a range of fewer is not worth to be asked for where they lie
 	shortRun   = 16             // documents; shorter runs beside each other are read in one page
-	asksAgain  = 32             // ranges after which the way that is not used is tried again, if it may be better; doubled every time
+	probeDocs  = 1024           // documents that are read the other way to see what it takes
+	asksAgain  = 32             // ranges after which the other way is tried again; doubled every time
+	looksIdle  = 8              // ranges in a row that had to be looked at for nothing, after which no more are
 	gain       = 1.3            // how many times less work the runs must be
 	gatherMost = 2 * pageTarget // bytes of documents that are held together
 )
@@ -28,28 +30,37 @@ var errScattered = errors.New("not by runs")
 // way is how the ranges of an index are read: in the order of their sequence numbers, or by runs. It is learnt from what the server says that it took.
 type way struct {
 	mu          sync.Mutex
-	plain, runs float64 // milliseconds a document, of the last range read that way; 0: not known
-	scattered   bool    // the last range had runs that may be worth it
+	plain, runs float64 // milliseconds for one of several documents that do not lie side by side, the last time; 0: not known
 	byRuns      bool
-	since, wait int // ranges since the way that is not used was tried, and how many until it is again
+	scattered   bool // the last range had runs that may be worth it
+	idle        int  // ranges in a row that were looked at for nothing
+	since, wait int  // ranges since the way that is not used was tried, and how many until it is again
 }
 
-// next reports whether the next range is to be read by runs, in a shard of many ranges or of few.
-func (w *way) next(many bool) bool {
+// next reports whether the next range is to be read by runs, and whether to probe meanwhile what the other way takes. The shard has many ranges or few.
+func (w *way) next(many bool) (byRuns, probe bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case w.plain == 0 && w.runs == 0:
-		return many // where documents lie is quick to see, and a range may take long
-	case !w.scattered:
-		return false
+	if w.plain == 0 && w.runs == 0 {
+		return many, true // where documents lie is quick to see, and a range may take long
 	}
 	w.since++
-	if w.wait = max(w.wait, asksAgain); w.since <= w.wait {
-		return w.byRuns
+	w.wait = max(w.wait, asksAgain)
+	due := w.since > w.wait
+	if due {
+		w.since, w.wait = 0, 2*w.wait
 	}
-	w.since, w.wait = 0, 2*w.wait
-	return !w.byRuns
+	if w.byRuns {
+		return true, due
+	}
+	return due && w.scattered, false
+}
+
+// probed says what documents that do not lie side by side took in the order of their sequence numbers.
+func (w *way) probed(millis, docs int64) {
+	w.mu.Lock()
+	w.plain = float64(millis) / float64(docs)
+	w.mu.Unlock()
 }
 
 // took says what a range took whose documents lay in so many runs.
@@ -57,13 +68,19 @@ func (w *way) took(byRuns bool, millis, docs int64, runs int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	each := float64(millis) / float64(docs)
-	if byRuns {
+	w.scattered = worthwhile(runs, docs)
+	switch {
+	case byRuns:
 		w.runs = each
-	} else {
+	case w.scattered || w.plain == 0:
 		w.plain = each
 	}
-	w.scattered = worthwhile(runs, docs)
-	w.byRuns = w.scattered && (w.runs == 0 || w.plain == 0 || gain*w.runs < w.plain)
+	if w.scattered {
+		w.idle = 0
+		w.byRuns = w.runs == 0 || w.plain == 0 || gain*w.runs < w.plain
+	} else if w.idle++; w.idle >= looksIdle {
+		w.byRuns = false
+	}
 }
 
 func worthwhile(runs int, docs int64) bool { return runs > 1 && docs >= int64(runs*shortRun) }
@@ -194,17 +211,52 @@ type gathered struct {
 	buf  []byte
 }
 
+// probe finds out what documents take in the order of their sequence numbers, unless those lie side by side. Places are in that order.
+func (s *Shard) probe(ctx context.Context, places []place, mem *pageMemory) error {
+	places = places[:min(len(places), probeDocs)]
+	docs := make([]int64, len(places))
+	for i, p := range places {
+		docs[i] = p.doc
+	}
+	if countRuns(docs) == 1 {
+		return nil
+	}
+	body := s.body()
+	body["query"] = seqRange(places[0].seqNo, places[len(places)-1].seqNo+1)
+	body["sort"] = []any{map[string]string{"_seq_no": "asc"}}
+	body["size"] = len(places)
+	a, err := s.pit.search(ctx, body, true, mem, func([]Hit) error { return nil })
+	if err == nil && a.whole {
+		s.Index.way.probed(a.took+1, int64(len(places)))
+	}
+	return err
+}
+
 // gather reads the documents of r by runs, and calls fn once with all of them, in the order of their sequence numbers. It holds all of
 // them until then. It fails with errScattered, before fn was called, if nothing is gained by it or if they are larger than thought.
-func (s *Shard) gather(ctx context.Context, r Range, reuse bool, fn func(hits []Hit) error) error {
+func (s *Shard) gather(ctx context.Context, r Range, probe, reuse bool, fn func(hits []Hit) error) error {
 	order, millis, err := s.places(ctx, r)
 	if err != nil {
 		return err
+	}
+	inOrder := order
+	if probe {
+		inOrder = slices.Clone(order)
 	}
 	slices.SortFunc(order, func(a, b place) int { return cmp.Compare(a.doc, b.doc) })
 	all, runs := chunks(order)
 	if order[0].doc < 0 || !worthwhile(runs, r.Docs) {
 		return errScattered
+	}
+	mem, done := s.c.pageMemory()
+	defer done()
+	var large *tooLargeError
+	if probe {
+		if err := s.probe(ctx, inOrder, mem); errors.As(err, &large) {
+			return errScattered
+		} else if err != nil {
+			return err
+		}
 	}
 	g := &gathered{}
 	if reuse {
@@ -216,8 +268,6 @@ func (s *Shard) gather(ctx context.Context, r Range, reuse bool, fn func(hits []
 	g.hits = slices.Grow(g.hits[:0], len(order))[:len(order)]
 	g.at = slices.Grow(g.at[:0], len(order))[:len(order)]
 	g.buf = g.buf[:0]
-	mem, done := s.c.pageMemory()
-	defer done()
 	body := s.body()
 	body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
 	for _, c := range all {
@@ -250,7 +300,6 @@ func (s *Shard) gather(ctx context.Context, r Range, reuse bool, fn func(hits []
 				}
 				return nil
 			})
-			var large *tooLargeError
 			if errors.As(err, &large) {
 				return errScattered
 			}

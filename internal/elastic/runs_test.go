@@ -8,53 +8,70 @@ import (
 )
 
 func TestWayIsLearnt(t *testing.T) {
+	next := func(w *way) bool {
+		byRuns, _ := w.next(true)
+		return byRuns
+	}
 	w := &way{}
-	require.True(t, w.next(true)) // it looks where documents lie
-	require.False(t, w.next(false))
+	byRuns, probe := w.next(true)
+	require.True(t, byRuns) // it looks where documents lie
+	require.True(t, probe)
+	byRuns, _ = w.next(false)
+	require.False(t, byRuns)
 	w.took(false, 500, 5000, 10)
-	require.True(t, w.next(true)) // it was never tried
+	require.True(t, next(w)) // it was never tried
 	w.took(true, 30, 5000, 10)
-	require.True(t, w.next(true))
-
-	w.took(false, 30, 5000, 1) // they lie side by side
-	require.False(t, w.next(true))
+	for range looksIdle { // what lies side by side is read otherwise, but says nothing of what does not
+		require.True(t, next(w))
+		w.took(false, 30, 5000, 1)
+	}
+	require.False(t, next(w)) // until it seems that nothing else comes
 	w.took(false, 500, 5000, 10)
-	require.True(t, w.next(true))
-	w.took(false, 500, 5000, 1000) // runs are short
-	require.False(t, w.next(true))
+	require.True(t, next(w))
 	w.took(false, 35, 5000, 10) // it makes no difference
-	require.False(t, w.next(true))
+	require.False(t, next(w))
+
+	w = &way{}
+	w.took(false, 30, 5000, 1)
+	require.False(t, next(w))
+	w.took(false, 500, 5000, 1000) // runs are short
+	require.False(t, next(w))
+
+	w = &way{}
+	w.probed(100, 1000)
+	w.took(true, 500, 5000, 10) // there were several segments
+	require.False(t, next(w))
 }
 
 // What is known may have become wrong: the way that is not used is tried from time to time, less often each time.
 func TestTheOtherWayIsTriedAgain(t *testing.T) {
-	for _, byRuns := range []bool{false, true} {
+	for _, runs := range []bool{false, true} {
 		w := &way{}
-		took := map[bool]int64{byRuns: 100, !byRuns: 1000}
-		w.took(false, took[false], 5000, 10)
-		require.True(t, w.next(true))
+		took := map[bool]int64{runs: 100, !runs: 1000}
+		w.probed(took[false], 5000)
 		w.took(true, took[true], 5000, 10)
+		step := func() (other bool) {
+			byRuns, probe := w.next(true)
+			if probe {
+				w.probed(took[false], 5000)
+			}
+			w.took(byRuns, took[byRuns], 5000, 10)
+			return byRuns != runs || probe
+		}
 		var tried []int
 		for n := range 1000 {
-			by := w.next(true)
-			if by != byRuns {
+			if step() {
 				tried = append(tried, n)
 			}
-			w.took(by, took[by], 5000, 10)
 		}
 		require.Len(t, tried, 5)
-		require.Greater(t, tried[4]-tried[3], 400)
-		// What was bad has become good.
-		took = map[bool]int64{byRuns: 1000, !byRuns: 100}
-		turned := 0
+		require.Greater(t, tried[3]-tried[2], 250)
+		took = map[bool]int64{runs: 1000, !runs: 100} // what was bad has become good
 		for range 3000 {
-			by := w.next(true)
-			w.took(by, took[by], 5000, 10)
-			if by != byRuns {
-				turned++
-			}
+			step()
 		}
-		require.Greater(t, turned, 500)
+		byRuns, _ := w.next(true)
+		require.NotEqual(t, runs, byRuns)
 	}
 }
 
