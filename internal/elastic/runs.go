@@ -19,7 +19,7 @@ const (
 	shortRun   = 16             // documents; shorter runs beside each other are read in one page
 	probeDocs  = 1024           // documents that are read the other way to see what it takes
 	asksAgain  = 32             // ranges after which the other way is tried again; doubled every time
-	looksIdle  = 8              // ranges in a row that had to be looked at for nothing, after which no more are
+	looksIdle  = 4              // ranges in a row that had to be looked at for nothing, after which no more are
 	gain       = 1.3            // how many times less work the runs must be
 	gatherMost = 2 * pageTarget // bytes of documents that are held together
 )
@@ -42,7 +42,7 @@ func (w *way) next(many bool) (byRuns, probe bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.plain == 0 && w.runs == 0 {
-		return many, true // where documents lie is quick to see, and a range may take long
+		return many && w.idle < looksIdle, true // where documents lie is quick to see, and a range may take long
 	}
 	w.since++
 	w.wait = max(w.wait, asksAgain)
@@ -68,19 +68,19 @@ func (w *way) took(byRuns bool, millis, docs int64, runs int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	each := float64(millis) / float64(docs)
-	w.scattered = worthwhile(runs, docs)
-	switch {
-	case byRuns:
+	if w.scattered = worthwhile(runs, docs); !w.scattered {
+		if w.idle++; w.idle >= looksIdle {
+			w.byRuns = false
+		}
+		return
+	}
+	w.idle = 0
+	if byRuns {
 		w.runs = each
-	case w.scattered || w.plain == 0:
+	} else {
 		w.plain = each
 	}
-	if w.scattered {
-		w.idle = 0
-		w.byRuns = w.runs == 0 || w.plain == 0 || gain*w.runs < w.plain
-	} else if w.idle++; w.idle >= looksIdle {
-		w.byRuns = false
-	}
+	w.byRuns = w.runs == 0 || w.plain == 0 || gain*w.runs < w.plain
 }
 
 func worthwhile(runs int, docs int64) bool { return runs > 1 && docs >= int64(runs*shortRun) }

@@ -32,8 +32,10 @@ func TestWayIsLearnt(t *testing.T) {
 	require.False(t, next(w))
 
 	w = &way{}
-	w.took(false, 30, 5000, 1)
-	require.False(t, next(w))
+	for range looksIdle - 1 {
+		w.took(false, 30, 5000, 1)
+		require.True(t, next(w))
+	}
 	w.took(false, 500, 5000, 1000) // runs are short
 	require.False(t, next(w))
 
