@@ -104,7 +104,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 	watched := bySeqNo && onePage && r.Docs >= fewRuns
 	if watched {
 		if byRuns, probe := s.Index.way.next(s.Total >= 4*r.Docs); byRuns {
-			if err := s.gather(ctx, r, probe, reuse, fn); !errors.Is(err, errScattered) {
+			if err := s.gather(ctx, r, probe, reuse, fn); !errors.Is(err, errNotByRuns) {
 				return err
 			}
 		}

@@ -24,8 +24,8 @@ const (
 	gatherMost = 2 * pageTarget // bytes of documents that are held together
 )
 
-// errScattered says that a range is better read in the order of its sequence numbers. Nothing of it was handed on.
-var errScattered = errors.New("not by runs")
+// errNotByRuns says that a range is better read in the order of its sequence numbers. Nothing of it was handed on.
+var errNotByRuns = errors.New("not by runs")
 
 // way is how the ranges of an index are read: in the order of their sequence numbers, or by runs. It is learnt from what the server says that it took.
 type way struct {
@@ -226,14 +226,17 @@ func (s *Shard) probe(ctx context.Context, places []place, mem *pageMemory) erro
 	body["sort"] = []any{map[string]string{"_seq_no": "asc"}}
 	body["size"] = len(places)
 	a, err := s.pit.search(ctx, body, true, mem, func([]Hit) error { return nil })
-	if err == nil && a.whole {
+	if err != nil {
+		return err
+	}
+	if a.whole {
 		s.Index.way.probed(a.took+1, int64(len(places)))
 	}
-	return err
+	return s.o.Pace.wait(ctx, len(places), a.size)
 }
 
 // gather reads the documents of r by runs, and calls fn once with all of them, in the order of their sequence numbers. It holds all of
-// them until then. It fails with errScattered, before fn was called, if nothing is gained by it or if they are larger than thought.
+// them until then. It fails with errNotByRuns, before fn was called, if nothing is gained by it or if they are larger than thought.
 func (s *Shard) gather(ctx context.Context, r Range, probe, reuse bool, fn func(hits []Hit) error) error {
 	order, millis, err := s.places(ctx, r)
 	if err != nil {
@@ -246,14 +249,14 @@ func (s *Shard) gather(ctx context.Context, r Range, probe, reuse bool, fn func(
 	slices.SortFunc(order, func(a, b place) int { return cmp.Compare(a.doc, b.doc) })
 	all, runs := chunks(order)
 	if order[0].doc < 0 || !worthwhile(runs, r.Docs) {
-		return errScattered
+		return errNotByRuns
 	}
 	mem, done := s.c.pageMemory()
 	defer done()
 	var large *tooLargeError
 	if probe {
 		if err := s.probe(ctx, inOrder, mem); errors.As(err, &large) {
-			return errScattered
+			return errNotByRuns
 		} else if err != nil {
 			return err
 		}
@@ -268,57 +271,69 @@ func (s *Shard) gather(ctx context.Context, r Range, probe, reuse bool, fn func(
 	g.hits = slices.Grow(g.hits[:0], len(order))[:len(order)]
 	g.at = slices.Grow(g.at[:0], len(order))[:len(order)]
 	g.buf = g.buf[:0]
-	body := s.body()
-	body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
 	for _, c := range all {
-		body["query"] = seqRange(c.seqNos.From, c.seqNos.To)
-		for next := c.from; next < c.to; {
-			body["size"] = c.to - next
-			if next > 0 {
-				body["search_after"] = []int64{order[next].doc - 1}
-			}
-			before := next
-			a, err := s.pit.search(ctx, body, false, mem, func(hits []Hit) error {
-				for i := range hits {
-					h := &hits[i]
-					if err := s.whole(h); err != nil {
-						return err
-					}
-					if doc, _, err := parseSort(h.Sort); err != nil || next == c.to || doc != order[next].doc {
-						return &CountError{Range: r, Docs: int64(next)}
-					}
-					if len(g.buf)+len(h.Document.Source) > gatherMost {
-						return errScattered
-					}
-					p := order[next]
-					start := len(g.buf)
-					g.buf = append(g.buf, h.Document.Source...)
-					g.at[p.rank] = [2]int{start, len(g.buf)}
-					h.Document.SeqNo, h.Document.Source, h.Sort = p.seqNo, nil, nil
-					g.hits[p.rank] = *h
-					next++
-				}
-				return nil
-			})
-			if errors.As(err, &large) {
-				return errScattered
-			}
-			if err != nil {
-				return err
-			}
-			n := next - before
-			if n == 0 || a.whole && next < c.to {
-				return &CountError{Range: r, Docs: int64(next)}
-			}
-			millis += a.took + 1
-			if err := s.taken(ctx, n, a.size); err != nil {
-				return err
-			}
+		took, err := s.fetch(ctx, r, order, c, mem, g)
+		if errors.As(err, &large) {
+			return errNotByRuns
 		}
+		if err != nil {
+			return err
+		}
+		millis += took
 	}
 	for i, at := range g.at {
 		g.hits[i].Document.Source = g.buf[at[0]:at[1]:at[1]]
 	}
 	s.Index.way.took(true, millis, r.Docs, runs)
 	return fn(g.hits)
+}
+
+// fetch reads a chunk. It fails unless every document is where it was said to lie.
+func (s *Shard) fetch(ctx context.Context, r Range, order []place, c chunk, mem *pageMemory, g *gathered) (millis int64, err error) {
+	body := s.body()
+	body["query"] = seqRange(c.seqNos.From, c.seqNos.To)
+	body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
+	next := c.from
+	take := func(hits []Hit) error {
+		for i := range hits {
+			h := &hits[i]
+			if err := s.whole(h); err != nil {
+				return err
+			}
+			if doc, _, err := parseSort(h.Sort); err != nil || next == c.to || doc != order[next].doc {
+				return &CountError{Range: r, Docs: int64(next)}
+			}
+			if len(g.buf)+len(h.Document.Source) > gatherMost {
+				return errNotByRuns
+			}
+			p := order[next]
+			start := len(g.buf)
+			g.buf = append(g.buf, h.Document.Source...)
+			g.at[p.rank] = [2]int{start, len(g.buf)}
+			h.Document.SeqNo, h.Document.Source, h.Sort = p.seqNo, nil, nil
+			g.hits[p.rank] = *h
+			next++
+		}
+		return nil
+	}
+	for next < c.to {
+		body["size"] = c.to - next
+		if next > 0 {
+			body["search_after"] = []int64{order[next].doc - 1}
+		}
+		before := next
+		a, err := s.pit.search(ctx, body, false, mem, take)
+		if err != nil {
+			return 0, err
+		}
+		n := next - before
+		if n == 0 || a.whole && next < c.to {
+			return 0, &CountError{Range: r, Docs: int64(next)}
+		}
+		millis += a.took + 1
+		if err := s.taken(ctx, n, a.size); err != nil {
+			return 0, err
+		}
+	}
+	return millis, nil
 }

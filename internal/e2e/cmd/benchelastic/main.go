@@ -42,6 +42,7 @@ func main() {
 	version := flag.String("version", string(esserver.V8), "of Elasticsearch: "+string(esserver.V8)+" or "+string(esserver.V9))
 	flag.IntVar(&b.docs, "docs", 1_000_000, "documents")
 	flag.BoolVar(&b.hard, "hard", false, "an index with best_compression, nested documents and 1% of the documents deleted")
+	flag.BoolVar(&b.deleted, "deleted", false, "1% of the documents are deleted, without a merge after")
 	flag.BoolVar(&b.scattered, "scattered", false, "an index with best_compression, of four writers at a time, merged")
 	flag.IntVar(&b.rounds, "rounds", 3, "of each method of reading; loads take place two times less 1")
 	flag.IntVar(&b.unchanged, "unchanged", 100, "increments without a change")
@@ -62,7 +63,7 @@ func main() {
 // bench is one invocation.
 type bench struct {
 	docs, rounds, unchanged, increments, heap, concurrency, indices int
-	hard, scattered                                                 bool
+	hard, scattered, deleted                                        bool
 	version                                                         esserver.Version
 	parts                                                           []string
 	profiles                                                        string
@@ -111,7 +112,7 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 	if b.bytes, err = b.s.fill(ctx, logs, b.docs); err != nil {
 		return err
 	}
-	if b.hard {
+	if b.hard || b.deleted {
 		if b.docs, err = b.s.deleteSome(ctx, logs, b.docs); err != nil {
 			return err
 		}
@@ -122,6 +123,9 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 	}
 	if b.scattered {
 		kind += ", best_compression, of four writers, merged"
+	}
+	if b.deleted {
+		kind += ", 1% deleted"
 	}
 	fmt.Printf("Elasticsearch %s, %d documents of %d bytes, 2 shards%s\n\n", b.version, b.docs, b.bytes/int64(b.docs), kind)
 	for _, part := range []struct {
