@@ -20,7 +20,7 @@ const (
 	probeDocs  = 1024           // documents that are read the other way to see what it takes
 	asksAgain  = 32             // ranges after which the other way is tried again; doubled every time
 	looksIdle  = 4              // ranges in a row that had to be looked at for nothing, after which no more are
-	gain       = 1.3            // how many times less work the runs must be
+	gain       = 3              // how many times less work the runs must be: what the server says is of little precision
 	gatherMost = 2 * pageTarget // bytes of documents that are held together
 )
 
