@@ -3,7 +3,6 @@ package elastic
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -18,48 +17,29 @@ func (s *Shard) aggregate(ctx context.Context, query any, aggs map[string]any, o
 	if aggs != nil {
 		body["aggs"] = aggs
 	}
-	err = s.c.attempts(ctx, true, func(ctx context.Context) error {
-		r, err := s.pit.request(body)
-		if err != nil {
-			return err
-		}
-		res, err := s.c.once(ctx, r)
-		if err != nil {
-			return err
-		}
-		p, err := parsePage(res.Body, s.Index.Name, false)
-		if err != nil {
-			if errors.Is(err, errShort) {
-				return &PartialError{What: "POST /_search", Reason: "the answer ends early"}
-			}
-			return fmt.Errorf("POST /_search: %w", err)
-		}
-		if err := p.head.check(r); err != nil {
-			return err
-		}
-		var w struct {
-			Hits struct {
-				Total struct {
-					Value    int64  `json:"value"`
-					Relation string `json:"relation"`
-				} `json:"total"`
-			} `json:"hits"`
-			Aggregations json.RawMessage `json:"aggregations"`
-		}
-		if err := json.Unmarshal(res.Body, &w); err != nil {
-			return fmt.Errorf("POST /_search: decode answer: %w", err)
-		}
-		if w.Hits.Total.Relation != "eq" {
-			return fmt.Errorf("POST /_search: total is not exact (%q)", w.Hits.Total.Relation)
-		}
-		s.pit.follow(p.head.pitID)
-		total = w.Hits.Total.Value
-		if out == nil {
-			return nil
-		}
-		return json.Unmarshal(w.Aggregations, out)
-	})
-	return total, err
+	_, text, err := s.answer(ctx, body, false)
+	if err != nil {
+		return 0, err
+	}
+	var w struct {
+		Hits struct {
+			Total struct {
+				Value    int64  `json:"value"`
+				Relation string `json:"relation"`
+			} `json:"total"`
+		} `json:"hits"`
+		Aggregations json.RawMessage `json:"aggregations"`
+	}
+	if err := json.Unmarshal(text, &w); err != nil {
+		return 0, fmt.Errorf("POST /_search: decode answer: %w", err)
+	}
+	if w.Hits.Total.Relation != "eq" {
+		return 0, fmt.Errorf("POST /_search: total is not exact (%q)", w.Hits.Total.Relation)
+	}
+	if out != nil {
+		err = json.Unmarshal(w.Aggregations, out)
+	}
+	return w.Hits.Total.Value, err
 }
 
 // bucket is one of the server's, of a histogram or of ranges.

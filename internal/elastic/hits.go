@@ -44,8 +44,8 @@ type page struct {
 var errShort = errors.New("answer ends early")
 
 // parsePage reads a whole search answer. Documents share b's memory; nothing in a _source is decoded or changed.
-func parsePage(b []byte, index string, bySeqNo bool) (*page, error) {
-	s := scanner{b: b, index: index}
+func parsePage(b []byte, index string, bySeqNo, bare bool) (*page, error) {
+	s := scanner{b: b, index: index, bare: bare}
 	p := &page{}
 	if err := s.page(p, bySeqNo); err != nil {
 		return nil, fmt.Errorf("parse search answer at byte %d: %w", s.i, err)

@@ -43,7 +43,7 @@ func TestParsePage(t *testing.T) {
 		ends = append(ends, len(text))
 	}
 	text += "]}}"
-	p, err := parsePage([]byte(text), "i", true)
+	p, err := parsePage([]byte(text), "i", true, false)
 	require.NoError(t, err)
 	require.Equal(t, "p1", p.head.pitID)
 	require.Len(t, p.hits, len(sources))
@@ -58,7 +58,7 @@ func TestParsePage(t *testing.T) {
 
 	// Every beginning of the answer gives the hits that are complete in it, and then an error.
 	for n := range len(text) {
-		_, err := parsePage([]byte(text[:n]), "i", true)
+		_, err := parsePage([]byte(text[:n]), "i", true, false)
 		require.ErrorIs(t, err, errShort, "%d bytes", n)
 		hits, err := readHits(strings.NewReader(text[:n]), nil)
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%d bytes", n)
@@ -111,7 +111,7 @@ func TestParsePageRefuses(t *testing.T) {
 		"sequence no float": head + `{"_id":"1","_source":{},"sort":[1.5]}]}}`,
 		"garbage":           head + `x]}}`,
 	} {
-		_, err := parsePage([]byte(text), "i", true)
+		_, err := parsePage([]byte(text), "i", true, false)
 		require.Error(t, err, name)
 		require.NotErrorIs(t, err, errShort, name)
 		_, err = readHits(strings.NewReader(text), nil)
@@ -190,7 +190,7 @@ func FuzzParsePage(f *testing.F) {
 	f.Add([]byte(head + hit(`"1"`, `{"a":"\\"}`, 3) + "]}}"))
 	f.Add([]byte(`{"timed_out":true,"_shards":{"failed":1,"failures":[{"reason":{"type":"x"}}]},"hits":{"hits":[]}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, err := parsePage(bytes.Clone(b), "i", false)
+		p, err := parsePage(bytes.Clone(b), "i", false, false)
 		if err != nil || !json.Valid(b) {
 			return
 		}

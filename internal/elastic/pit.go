@@ -181,6 +181,36 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem
 	return a, err
 }
 
+// answer reads the whole answer to a search. Bare hits have no stored fields, and are sorted by sequence number.
+func (s *Shard) answer(ctx context.Context, body map[string]any, bare bool) (p *page, text []byte, err error) {
+	err = s.c.attempts(ctx, true, func(ctx context.Context) error {
+		r, err := s.pit.request(body)
+		if err != nil {
+			return err
+		}
+		res, err := s.c.once(ctx, r)
+		if HasCause(err, "circuit_breaking_exception") && bare && body["size"] != 1 {
+			return &tooLargeError{err.Error()}
+		}
+		if err != nil {
+			return err
+		}
+		text = res.Body
+		if p, err = parsePage(text, s.Index.Name, bare, bare); err != nil {
+			if errors.Is(err, errShort) {
+				return &PartialError{What: "POST /_search", Reason: "the answer ends early"}
+			}
+			return fmt.Errorf("POST /_search: %w", err)
+		}
+		if err := p.head.check(r); err != nil {
+			return err
+		}
+		s.pit.follow(p.head.pitID)
+		return nil
+	})
+	return p, text, err
+}
+
 // tooLargeError says that the server has not the memory for a page of that many documents.
 type tooLargeError struct{ text string }
 

@@ -53,9 +53,9 @@ func (s *Shard) pageSize() int {
 	return min(int(max(pageTarget/d, 1)), s.Index.window, paced)
 }
 
-// body is what every search for documents asks for.
-func (s *Shard) body() map[string]any {
-	body := map[string]any{"track_total_hits": false}
+// body is what every search for documents asks for, in an order.
+func (s *Shard) body(by string) map[string]any {
+	body := map[string]any{"track_total_hits": false, "sort": []any{map[string]string{by: "asc"}}}
 	if s.o.Versions {
 		body["version"] = true
 	}
@@ -115,15 +115,16 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 		mem, done = s.c.pageMemory()
 		defer done()
 	}
-	body := s.body()
+	body := s.body("_shard_doc")
 	if bySeqNo {
+		body = s.body("_seq_no")
 		body["query"] = seqRange(r.From, r.To)
-		body["sort"] = []any{map[string]string{"_seq_no": "asc"}}
-	} else {
-		body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
 	}
 	var docs, sum, millis int64
 	var lie []int64 // where the documents do
+	if watched {
+		lie = make([]int64, 0, r.Docs)
+	}
 	take := func(hits []Hit) error {
 		for i := range hits {
 			h := &hits[i]

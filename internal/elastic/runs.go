@@ -103,7 +103,7 @@ func (s *Shard) places(ctx context.Context, r Range) (places []place, millis int
 	}
 	for trips := 0; ; {
 		body["size"] = size
-		p, err := s.bare(ctx, body)
+		p, _, err := s.answer(ctx, body, true)
 		var large *tooLargeError
 		if errors.As(err, &large) && size > 1 {
 			size /= 2
@@ -131,37 +131,6 @@ func (s *Shard) places(ctx context.Context, r Range) (places []place, millis int
 		return nil, 0, &CountError{Range: r, Docs: int64(len(places)), Sum: sum}
 	}
 	return places, millis, nil
-}
-
-// bare searches for hits that have no stored fields.
-func (s *Shard) bare(ctx context.Context, body map[string]any) (p *page, err error) {
-	err = s.c.attempts(ctx, true, func(ctx context.Context) error {
-		r, err := s.pit.request(body)
-		if err != nil {
-			return err
-		}
-		res, err := s.c.once(ctx, r)
-		if HasCause(err, "circuit_breaking_exception") && body["size"] != 1 {
-			return &tooLargeError{err.Error()}
-		}
-		if err != nil {
-			return err
-		}
-		p = &page{}
-		sc := scanner{b: res.Body, index: s.Index.Name, bare: true}
-		if err := sc.page(p, true); err != nil {
-			if errors.Is(err, errShort) {
-				return &PartialError{What: "POST /_search", Reason: "the answer ends early"}
-			}
-			return fmt.Errorf("POST /_search: %w", err)
-		}
-		if err := p.head.check(r); err != nil {
-			return err
-		}
-		s.pit.follow(p.head.pitID)
-		return nil
-	})
-	return p, err
 }
 
 // countRuns says in how many runs documents lie, and sorts them by where they do.
@@ -213,7 +182,6 @@ type gathered struct {
 
 // probe finds out what documents take in the order of their sequence numbers, unless those lie side by side. Places are in that order.
 func (s *Shard) probe(ctx context.Context, places []place, mem *pageMemory) error {
-	places = places[:min(len(places), probeDocs)]
 	docs := make([]int64, len(places))
 	for i, p := range places {
 		docs[i] = p.doc
@@ -221,9 +189,8 @@ func (s *Shard) probe(ctx context.Context, places []place, mem *pageMemory) erro
 	if countRuns(docs) == 1 {
 		return nil
 	}
-	body := s.body()
+	body := s.body("_seq_no")
 	body["query"] = seqRange(places[0].seqNo, places[len(places)-1].seqNo+1)
-	body["sort"] = []any{map[string]string{"_seq_no": "asc"}}
 	body["size"] = len(places)
 	a, err := s.pit.search(ctx, body, true, mem, func([]Hit) error { return nil })
 	if err != nil {
@@ -242,9 +209,9 @@ func (s *Shard) gather(ctx context.Context, r Range, probe, reuse bool, fn func(
 	if err != nil {
 		return err
 	}
-	inOrder := order
+	var first []place
 	if probe {
-		inOrder = slices.Clone(order)
+		first = slices.Clone(order[:min(len(order), probeDocs)])
 	}
 	slices.SortFunc(order, func(a, b place) int { return cmp.Compare(a.doc, b.doc) })
 	all, runs := chunks(order)
@@ -255,7 +222,7 @@ func (s *Shard) gather(ctx context.Context, r Range, probe, reuse bool, fn func(
 	defer done()
 	var large *tooLargeError
 	if probe {
-		if err := s.probe(ctx, inOrder, mem); errors.As(err, &large) {
+		if err := s.probe(ctx, first, mem); errors.As(err, &large) {
 			return errNotByRuns
 		} else if err != nil {
 			return err
@@ -290,9 +257,8 @@ func (s *Shard) gather(ctx context.Context, r Range, probe, reuse bool, fn func(
 
 // fetch reads a chunk. It fails unless every document is where it was said to lie.
 func (s *Shard) fetch(ctx context.Context, r Range, order []place, c chunk, mem *pageMemory, g *gathered) (millis int64, err error) {
-	body := s.body()
+	body := s.body("_shard_doc")
 	body["query"] = seqRange(c.seqNos.From, c.seqNos.To)
-	body["sort"] = []any{map[string]string{"_shard_doc": "asc"}}
 	next := c.from
 	take := func(hits []Hit) error {
 		for i := range hits {
