@@ -10,7 +10,7 @@ import (
 )
 
 func ExampleTransport() {
-	settings := map[string]string{"HTTPS_PROXY": "http://proxy.example.com:8080"}
+	settings := map[string]string{"HTTPS_PROXY": "http://127.0.0.1:3128"}
 	tr, err := web.Transport(&backend.Settings{
 		Lookup:      func(key string) (string, bool) { v, found := settings[key]; return v, found },
 		Connections: 4,
