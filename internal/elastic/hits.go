@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"strconv"
 	"unicode/utf8"
 
 	"github.com/escrow-backup/escrow/layout"
@@ -438,15 +437,28 @@ func (s *scanner) hit(h *Hit, bySeqNo bool) error {
 
 // parseSort reads the one or two whole numbers that a hit was sorted by, as they stand in an answer. The second is -1 if there is none.
 func parseSort(v []byte) (first, second int64, err error) {
-	a, b, two := bytes.Cut(v[1:max(len(v)-1, 1)], []byte{','})
+	first, rest, ok := number(v[1:])
 	second = -1
-	if first, err = strconv.ParseInt(string(bytes.TrimSpace(a)), 10, 64); err == nil && two {
-		second, err = strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64)
+	if ok && rest[0] == ',' {
+		second, rest, ok = number(rest[1:])
 	}
-	if err != nil {
+	if !ok || v[0] != '[' || rest[0] != ']' {
 		return 0, 0, fmt.Errorf("sort values %q", v)
 	}
 	return first, second, nil
+}
+
+// number reads the number of at most 18 digits that b begins with, and returns what stands after it and after space.
+func number(b []byte) (n int64, rest []byte, ok bool) {
+	s := scanner{b: b}
+	s.space()
+	start := s.i
+	for ; s.i < len(b) && b[s.i] >= '0' && b[s.i] <= '9'; s.i++ {
+		n = 10*n + int64(b[s.i]-'0')
+	}
+	ok = s.i > start && s.i-start <= 18
+	s.space()
+	return n, b[s.i:], ok && s.i < len(b)
 }
 
 // text decodes the string that begins here.

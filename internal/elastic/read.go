@@ -101,12 +101,13 @@ func (c *Client) pageMemory() (mem *pageMemory, done func()) {
 func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []Hit) error) error {
 	bySeqNo := r.From >= 0
 	onePage := int64(s.pageSize())*5/4 >= r.Docs && r.Docs < int64(s.Index.window)
-	watched := bySeqNo && onePage && r.Docs >= fewRuns
-	if watched {
-		if byRuns, probe := s.Index.way.next(s.Total >= 4*r.Docs); byRuns {
-			if err := s.gather(ctx, r, probe, reuse, fn); !errors.Is(err, errNotByRuns) {
-				return err
-			}
+	var l look
+	if bySeqNo && onePage && r.Docs >= fewRuns {
+		l = s.Index.way.next(s.Total >= 4*r.Docs)
+	}
+	if l.byRuns {
+		if err := s.gather(ctx, r, l.probe, reuse, fn); !errors.Is(err, errNotByRuns) {
+			return err
 		}
 	}
 	var mem *pageMemory
@@ -122,7 +123,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 	}
 	var docs, sum, millis int64
 	var lie []int64 // where the documents do
-	if watched {
+	if l.watch {
 		lie = make([]int64, 0, r.Docs)
 	}
 	take := func(hits []Hit) error {
@@ -132,7 +133,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 				return err
 			}
 			sum += h.Document.SeqNo
-			if watched {
+			if l.watch {
 				lie = append(lie, h.doc)
 			}
 		}
@@ -183,7 +184,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 	if docs != r.Docs || bySeqNo && sum != r.Sum {
 		return &CountError{Range: r, Docs: docs, Sum: sum}
 	}
-	if watched {
+	if l.watch {
 		s.Index.way.took(false, millis, docs, countRuns(lie))
 	}
 	return nil

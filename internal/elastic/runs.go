@@ -19,7 +19,8 @@ const (
 	shortRun   = 16             // documents; shorter runs beside each other are read in one page
 	probeDocs  = 1024           // documents that are read the other way to see what it takes
 	asksAgain  = 32             // ranges after which the other way is tried again; doubled every time
-	looksIdle  = 4              // ranges in a row that had to be looked at for nothing, after which no more are
+	looksIdle  = 4              // ranges in a row that were looked at for nothing, after which fewer are looked at
+	looksAgain = 8              // ranges of which one is looked at where it is known which way is better
 	gain       = 3              // how many times less work the runs must be: what the server says is of little precision
 	gatherMost = 2 * pageTarget // bytes of documents that are held together
 )
@@ -31,18 +32,27 @@ var errNotByRuns = errors.New("not by runs")
 type way struct {
 	mu          sync.Mutex
 	plain, runs float64 // milliseconds for one of several documents that do not lie side by side, the last time; 0: not known
+	asked       bool    // where the documents of the first range lie
 	byRuns      bool
 	scattered   bool // the last range had runs that may be worth it
 	idle        int  // ranges in a row that were looked at for nothing
 	since, wait int  // ranges since the way that is not used was tried, and how many until it is again
 }
 
-// next reports whether the next range is to be read by runs, and whether to probe meanwhile what the other way takes. The shard has many ranges or few.
-func (w *way) next(many bool) (byRuns, probe bool) {
+// look is what to do with a range.
+type look struct {
+	byRuns bool
+	probe  bool // what the other way takes
+	watch  bool // where the documents lie
+}
+
+// next says how to read the next range. The shard has many of them or few.
+func (w *way) next(many bool) look {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.plain == 0 && w.runs == 0 {
-		return many && w.idle < looksIdle, true // where documents lie is quick to see, and a range may take long
+	if w.plain == 0 && w.runs == 0 && !w.asked {
+		w.asked = many
+		return look{many, many, true} // where documents lie is quick to see, and a range may take long
 	}
 	w.since++
 	w.wait = max(w.wait, asksAgain)
@@ -51,9 +61,10 @@ func (w *way) next(many bool) (byRuns, probe bool) {
 		w.since, w.wait = 0, 2*w.wait
 	}
 	if w.byRuns {
-		return true, due
+		return look{true, due, true}
 	}
-	return due && w.scattered, false
+	known := w.idle >= looksIdle || w.plain > 0 && w.runs > 0
+	return look{due && w.scattered, false, due || !known || w.since%looksAgain == 0}
 }
 
 // probed says what documents that do not lie side by side took in the order of their sequence numbers.

@@ -9,15 +9,12 @@ import (
 
 func TestWayIsLearnt(t *testing.T) {
 	next := func(w *way) bool {
-		byRuns, _ := w.next(true)
-		return byRuns
+		return w.next(true).byRuns
 	}
 	w := &way{}
-	byRuns, probe := w.next(true)
-	require.True(t, byRuns) // it looks where documents lie
-	require.True(t, probe)
-	byRuns, _ = w.next(false)
-	require.False(t, byRuns)
+	require.Equal(t, look{watch: true}, w.next(false))
+	require.Equal(t, look{byRuns: true, probe: true, watch: true}, w.next(true)) // it asks where documents lie
+	require.Equal(t, look{watch: true}, w.next(true))                            // once
 	w.took(false, 500, 5000, 10)
 	require.True(t, next(w)) // it was never tried
 	w.took(true, 30, 5000, 10)
@@ -26,6 +23,13 @@ func TestWayIsLearnt(t *testing.T) {
 		w.took(false, 30, 5000, 1)
 	}
 	require.False(t, next(w)) // until it seems that nothing else comes
+	watched := 0
+	for range 10 * looksAgain {
+		if w.next(true).watch {
+			watched++
+		}
+	}
+	require.InDelta(t, 10, watched, 2) // then few are looked at
 	w.took(false, 500, 5000, 10)
 	require.True(t, next(w))
 	w.took(false, 35, 5000, 10) // it makes no difference
@@ -34,7 +38,7 @@ func TestWayIsLearnt(t *testing.T) {
 	w = &way{}
 	for range looksIdle - 1 {
 		w.took(false, 30, 5000, 1)
-		require.True(t, next(w))
+		require.True(t, w.next(true).watch)
 	}
 	w.took(false, 500, 5000, 1000) // runs are short
 	require.False(t, next(w))
@@ -53,12 +57,14 @@ func TestTheOtherWayIsTriedAgain(t *testing.T) {
 		w.probed(took[false], 5000)
 		w.took(true, took[true], 5000, 10)
 		step := func() (other bool) {
-			byRuns, probe := w.next(true)
-			if probe {
+			l := w.next(true)
+			if l.probe {
 				w.probed(took[false], 5000)
 			}
-			w.took(byRuns, took[byRuns], 5000, 10)
-			return byRuns != runs || probe
+			if l.watch {
+				w.took(l.byRuns, took[l.byRuns], 5000, 10)
+			}
+			return l.byRuns != runs || l.probe
 		}
 		var tried []int
 		for n := range 1000 {
@@ -72,8 +78,7 @@ func TestTheOtherWayIsTriedAgain(t *testing.T) {
 		for range 3000 {
 			step()
 		}
-		byRuns, _ := w.next(true)
-		require.NotEqual(t, runs, byRuns)
+		require.NotEqual(t, runs, w.next(true).byRuns)
 	}
 }
 
