@@ -171,52 +171,104 @@ func quote(b []byte, i int) int {
 	return i + j
 }
 
-// structural marks the bytes that nested must look at.
-var structural = func() (t [256]bool) {
-	for _, c := range `"{}[]/` {
-		t[c] = true
-	}
-	return t
-}()
+// nested looks at eight bytes at a time. A mask has the highest bit of each that it marks.
+const (
+	each     = 0x0101010101010101
+	allBytes = 0x80 * each
+)
+
+// zeros marks the bytes of x that are 0.
+func zeros(x uint64) uint64 {
+	const low = 0x7f * each
+	return ^((x&low + low) | x | low)
+}
+
+// someZeros marks the bytes of x that are 0, and maybe some that follow one.
+func someZeros(x uint64) uint64 { return (x - each) &^ x & allBytes }
 
 // nested returns the object or array that begins here.
 func (s *scanner) nested() ([]byte, error) {
-	start, depth := s.i, 0
-	for {
-		i, b := s.i, s.b
-		for i < len(b) && !structural[b[i]] {
-			i++
+	b, start, depth := s.b, s.i, 0
+	inside := uint64(0) // a string: a mask of all bytes, or of none
+next:
+	for i := start; ; {
+		if len(b)-i >= 8 {
+			x := binary.LittleEndian.Uint64(b[i:])
+			if someZeros(x^'\\'*each) == 0 {
+				within := zeros(x ^ '"'*each) // strings: a quote turns itself and what follows it
+				if within == 0 && inside != 0 {
+					i += 8
+					continue
+				}
+				within ^= within << 8
+				within ^= within << 16
+				within ^= within << 32
+				within ^= inside
+				// Brackets, and some letters, which stand nowhere but in strings.
+				found := (someZeros((x|0x26*each)^0x7f*each) | someZeros(x^'/'*each)) &^ within
+				for ; found != 0; found &= found - 1 {
+					at := i + bits.TrailingZeros64(found)/8
+					switch b[at] {
+					case '{', '[':
+						depth++
+					case '}', ']':
+						if depth--; depth == 0 {
+							s.i = at + 1
+							return b[start:s.i:s.i], nil
+						}
+					case '/':
+						end, err := comment(b[at:])
+						if err != nil {
+							return nil, err
+						}
+						i, inside = at+end, 0
+						continue next
+					}
+				}
+				inside = uint64(int64(within)>>63) & allBytes
+				i += 8
+				continue
+			}
 		}
-		s.i = i
+		// A backslash is near, or the end: one by one.
+		for end := min(i+8, len(b)); i < end; i++ {
+			switch c := b[i]; {
+			case c == '"':
+				inside ^= allBytes
+			case inside != 0:
+				if c == '\\' {
+					i++
+				}
+			case c == '{' || c == '[':
+				depth++
+			case c == '}' || c == ']':
+				if depth--; depth == 0 {
+					s.i = i + 1
+					return b[start:s.i:s.i], nil
+				}
+			case c == '/':
+				n, err := comment(b[i:])
+				if err != nil {
+					return nil, err
+				}
+				i += n - 1
+			}
+		}
 		if i >= len(b) {
 			return nil, errShort
 		}
-		switch b[i] {
-		case '"':
-			if err := s.skipString(); err != nil {
-				return nil, err
-			}
-			continue
-		case '/':
-			// The server takes JSON with comments, and keeps them.
-			end := layout.CommentEnd(b[i:])
-			if end == 0 {
-				return nil, errShort
-			}
-			if end < 0 {
-				return nil, errors.New("a slash that begins no comment")
-			}
-			s.i += end
-			continue
-		case '{', '[':
-			depth++
-		default:
-			depth--
-		}
-		s.i++
-		if depth == 0 {
-			return b[start:s.i:s.i], nil
-		}
+	}
+}
+
+// comment returns the length of the one that b begins with: the server takes JSON with comments, and keeps them.
+func comment(b []byte) (int, error) {
+	switch n := layout.CommentEnd(b); n {
+	case 0:
+		return 0, errShort
+	case -1:
+		return 0, errors.New("a slash that begins no comment")
+	default:
+		return n, nil
 	}
 }
 
