@@ -106,6 +106,7 @@ type comparison struct {
 	why string           // that nothing of it can be used
 
 	ids      *idsOf
+	newer    *newer // nil: not read
 	mu       sync.Mutex
 	lines    []byte // delete lines that are not stored yet
 	deletes  *storedSegment
@@ -144,12 +145,12 @@ func (c *comparison) plan(ctx context.Context) (*shardPlan, error) {
 	if c.j.byLog() {
 		compact = c.worst(all)
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(c.j.o.Concurrency)
 	if c.ids, err = c.j.parent.openIDs(c.sh.Index.Name, c.sh.Info.Number); err != nil {
 		return nil, &ownError{err}
 	}
 	defer c.ids.close()
+	var changed []*verdict
+	docs := int64(0)
 	for i, v := range all {
 		switch {
 		case v.now.Docs == 0:
@@ -162,8 +163,17 @@ func (c *comparison) plan(ctx context.Context) (*shardPlan, error) {
 		case v.now.Docs == v.old.Docs:
 			v.new = v.old
 		default:
-			g.Go(func() error { return c.died(gctx, v) })
+			changed = append(changed, v)
+			docs += v.now.Docs
 		}
+	}
+	if c.newer, err = c.readNewer(ctx, tail, docs); err != nil {
+		return nil, err
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(c.j.o.Concurrency)
+	for _, v := range changed {
+		g.Go(func() error { return c.died(gctx, v) })
 	}
 	if err := g.Wait(); err != nil {
 		var came *cameError
@@ -261,9 +271,11 @@ func (c *comparison) died(ctx context.Context, v *verdict) error {
 		c.again("their ids in the parent cannot be read")
 		return nil
 	}
-	seqs, err := c.sh.Survivors(ctx, v.now)
-	if err != nil {
-		return err
+	seqs := c.newer.survivors(b, v)
+	if seqs == nil {
+		if seqs, err = c.sh.Survivors(ctx, v.now); err != nil {
+			return err
+		}
 	}
 	f := funeral{seqs: seqs, before: v.old.Ordinals(), left: v.old.Whole()}
 	switch err := layout.ReadIDs(b, v.old.From, f.line); {

@@ -308,9 +308,10 @@ func TestIncrementOption(t *testing.T) {
 	require.EqualError(t, err, `options: increment "x": want "log" or "segments"`)
 }
 
-// Few updates in many documents: what they cost is in proportion.
+// Few updates in many documents: what they cost is in proportion, also on the wire.
 func TestUpdatesCostInProportion(t *testing.T) {
-	es := estest.NewHandler(nil).Transport()
+	direct := estest.NewHandler(nil).Transport()
+	es := &counter{next: direct}
 	create(t, es, "i", 1)
 	index(t, es, "i", 0, 8000, strings.Repeat("y", 500))
 	repo := repositorytest.New(t)
@@ -319,13 +320,25 @@ func TestUpdatesCostInProportion(t *testing.T) {
 		for k := range 8 {
 			index(t, es, "i", k*1000+n, k*1000+n+1, "updated")
 		}
+		asked := es.places
 		res := runSmall(t, es, repo, nil)
 		requireSame(t, es, repo, res, "i")
 		require.EqualValues(t, 8, res.DocumentsRead)
 		require.EqualValues(t, 8000-8, res.DocumentsReused)
 		require.Less(t, res.BytesAdded, first.BytesAdded/5)
+		require.Zero(t, es.places-asked) // new documents say which old ones are dead
 	}
 	require.Empty(t, runSmall(t, es, repo, nil).NotReused)
+
+	send(t, es, "DELETE", "/i/_doc/id-10?refresh=true", "")
+	for k := range 8 {
+		index(t, es, "i", k*1000+500, k*1000+501, "updated")
+	}
+	before := es.places
+	res := runSmall(t, es, repo, nil)
+	requireSame(t, es, repo, res, "i")
+	require.Greater(t, res.SegmentsChanged, int64(1))
+	require.Equal(t, 1, es.places-before) // but nothing says so of what was only deleted
 }
 
 func TestDamagedLogIsRefused(t *testing.T) {

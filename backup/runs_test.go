@@ -121,7 +121,7 @@ func TestDocumentsInOrderAreReadInOrder(t *testing.T) {
 	res, err := Run(t.Context(), w, repositorytest.New(t), &Options{Concurrency: 1})
 	require.NoError(t, err)
 	require.EqualValues(t, res.Segments, w.plain)
-	require.Equal(t, 4, w.places)
+	require.Equal(t, 1, w.places)
 	require.Zero(t, w.byWay)
 }
 

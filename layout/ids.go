@@ -36,6 +36,19 @@ type IDLine struct {
 	names     []byte // the rest of the line
 }
 
+// ID returns the document's id as AppendString writes it, nil if there is none.
+func (l *IDLine) ID() []byte {
+	for i := 1; i < len(l.names) && l.names[0] == '"'; i++ {
+		switch l.names[i] {
+		case '"':
+			return l.names[:i+1]
+		case '\\':
+			i++
+		}
+	}
+	return nil
+}
+
 // Document decodes the rest of the line: id and routing, as those of a document that is deleted.
 func (l *IDLine) Document() (Document, error) {
 	var all []any

@@ -189,7 +189,7 @@ func (s *Shard) answer(ctx context.Context, body map[string]any, bare bool) (p *
 			return err
 		}
 		res, err := s.c.once(ctx, r)
-		if HasCause(err, "circuit_breaking_exception") && bare && body["size"] != 1 {
+		if size, _ := body["size"].(int); HasCause(err, "circuit_breaking_exception") && size > 1 {
 			return &tooLargeError{err.Error()}
 		}
 		if err != nil {

@@ -107,41 +107,50 @@ type place struct {
 func (s *Shard) places(ctx context.Context, r Range) (places []place, millis int64, err error) {
 	places = make([]place, 0, r.Docs)
 	sum := int64(0)
-	size := s.Index.window
+	millis, err = s.list(ctx, r, "_seq_no", true, func(h *Hit) {
+		places = append(places, place{h.Document.SeqNo, h.doc, len(places)})
+		sum += h.Document.SeqNo
+	})
+	if err == nil && (int64(len(places)) != r.Docs || sum != r.Sum) {
+		err = &CountError{Range: r, Docs: int64(len(places)), Sum: sum}
+	}
+	return places, millis, err
+}
+
+// list reads the hits of r without their _source, one more than the server counted at least if there are more. Bare ones have no _id either.
+func (s *Shard) list(ctx context.Context, r Range, by string, bare bool, fn func(h *Hit)) (millis int64, err error) {
+	size, docs := s.Index.window, int64(0)
 	body := map[string]any{
-		"query": seqRange(r.From, r.To), "sort": []any{map[string]string{"_seq_no": "asc"}},
-		"track_total_hits": false, "_source": false, "stored_fields": "_none_",
+		"query": seqRange(r.From, r.To), "sort": []any{map[string]string{by: "asc"}}, "track_total_hits": false, "_source": false,
+	}
+	if bare {
+		body["stored_fields"] = "_none_"
 	}
 	for trips := 0; ; {
 		body["size"] = size
-		p, _, err := s.answer(ctx, body, true)
+		p, _, err := s.answer(ctx, body, bare)
 		var large *tooLargeError
-		if errors.As(err, &large) && size > 1 {
+		if errors.As(err, &large) {
 			size /= 2
 			if err := s.c.o.Sleep(ctx, Backoff(min(trips, 4))); err != nil {
-				return nil, 0, err
+				return 0, err
 			}
 			trips++
 			continue
 		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("read the sequence numbers in [%d,%d): %w", r.From, r.To, err)
+			return 0, fmt.Errorf("list the documents in [%d,%d): %w", r.From, r.To, err)
 		}
 		millis += p.head.took
 		for i := range p.hits {
-			h := &p.hits[i]
-			places = append(places, place{h.Document.SeqNo, h.doc, len(places)})
-			sum += h.Document.SeqNo
+			fn(&p.hits[i])
 		}
-		if len(p.hits) < size || int64(len(places)) > r.Docs {
-			break
+		docs += int64(len(p.hits))
+		if len(p.hits) < size || docs > r.Docs {
+			return millis, nil
 		}
 		body["search_after"] = json.RawMessage(p.hits[len(p.hits)-1].Sort)
 	}
-	if int64(len(places)) != r.Docs || sum != r.Sum {
-		return nil, 0, &CountError{Range: r, Docs: int64(len(places)), Sum: sum}
-	}
-	return places, millis, nil
 }
 
 // countRuns says in how many runs documents lie, and sorts them by where they do.

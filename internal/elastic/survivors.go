@@ -15,3 +15,16 @@ func (s *Shard) Survivors(ctx context.Context, r Range) ([]int64, error) {
 	}
 	return seqs, nil
 }
+
+// IDs calls fn with the id of each document in r, and fails unless they are as many as the server counted. It reads what is stored of each.
+func (s *Shard) IDs(ctx context.Context, r Range, fn func(id string)) error {
+	docs := int64(0)
+	_, err := s.list(ctx, r, "_shard_doc", false, func(h *Hit) {
+		docs++
+		fn(h.Document.ID)
+	})
+	if err == nil && docs != r.Docs {
+		err = &CountError{Range: r, Docs: docs, Sum: r.Sum}
+	}
+	return err
+}
