@@ -62,6 +62,8 @@ type Index struct {
 	vectors   bool // the server leaves vectors out unless told otherwise
 	nested    bool // documents may hold others, which the server's statistics count too
 	window    int  // how many hits a search may ask for
+	// unnumbered says that documents cannot be asked for by sequence number.
+	unnumbered bool
 
 	preparing sync.Mutex
 	prepared  *ready // the last one, whole
@@ -96,7 +98,9 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 				Shards string `json:"number_of_shards"`
 				Mode   string `json:"mode"`
 				Window string `json:"max_result_window"`
-				Source struct {
+				// Of version 9.
+				Unnumbered string `json:"disable_sequence_numbers"`
+				Source     struct {
 					Mode string `json:"mode"`
 				} `json:"source"`
 				Mapping struct {
@@ -146,7 +150,8 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 		nested:    bytes.Contains(d.Mappings, []byte(`"nested"`)) || bytes.Contains(d.Mappings, []byte(`"semantic_text"`)),
 		synthetic: set.Mode != "" && set.Mode != "standard" || set.Source.Mode == "synthetic" || set.Mapping.Source.Mode == "synthetic",
 		Name:      name, UUID: d.Settings.Index.UUID, Shards: n, Raw: raw, Mappings: d.Mappings,
-		vectors: atLeast(cluster.Version, 9, 2),
+		unnumbered: set.Unnumbered == "true",
+		vectors:    atLeast(cluster.Version, 9, 2),
 	}, nil
 }
 

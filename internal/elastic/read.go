@@ -24,7 +24,10 @@ type Planner struct {
 }
 
 // Planner returns a Planner over ranges that Histogram returned.
-func (s *Shard) Planner(ranges []Range) *Planner { return &Planner{s: s, ranges: ranges} }
+func (s *Shard) Planner(ranges []Range) *Planner {
+	s.planned.Add(CountDocs(ranges))
+	return &Planner{s: s, ranges: ranges}
+}
 
 // Next returns the next segment, false if there is none.
 func (p *Planner) Next() (Range, bool) {
@@ -103,7 +106,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 	onePage := int64(s.pageSize())*5/4 >= r.Docs && r.Docs < int64(s.Index.window)
 	var l look
 	if bySeqNo && onePage && r.Docs >= fewRuns {
-		l = s.Index.way.next(s.Total >= 4*r.Docs)
+		l = s.Index.way.next(s.planned.Load() >= 4*r.Docs)
 	}
 	if l.byRuns {
 		if err := s.gather(ctx, r, l.probe, reuse, fn); !errors.Is(err, errNotByRuns) {
@@ -220,14 +223,11 @@ func (s *Shard) Plan(ctx context.Context) ([]Range, error) {
 		return []Range{s.Whole()}, nil
 	}
 	ranges, err := s.Histogram(ctx, 0)
-	if err != nil {
-		return nil, err
-	}
-	if CountDocs(ranges) != s.Total {
+	if badRequest(err) || err == nil && CountDocs(ranges) != s.Total {
 		s.noSeq = true
 		return []Range{s.Whole()}, nil
 	}
-	return ranges, nil
+	return ranges, err
 }
 
 // CountDocs adds up the documents of ranges.

@@ -44,9 +44,10 @@ type Shard struct {
 	// expect is how many documents the primary counts, -1 if that cannot be compared with what a search sees.
 	expect int64
 	// perDoc is the size of a document in answers, in bytes: an estimate, 0 if nothing is known.
-	perDoc atomic.Int64
-	noSeq  bool // the shard cannot be read by sequence number
-	o      ReadOptions
+	perDoc  atomic.Int64
+	planned atomic.Int64 // documents that Planners were made for
+	noSeq   bool         // the shard cannot be read by sequence number
+	o       ReadOptions
 }
 
 // Range is a half-open range of sequence numbers with what the server counted in it.
@@ -242,36 +243,48 @@ func (p *pit) last(ctx context.Context, ix *Index, upTo int64) (*layout.Document
 	}
 }
 
-// count reads how many documents the point in time holds, and the highest sequence number if the server's statistics could
-// not be read.
-func (s *Shard) count(ctx context.Context) error {
+// count reads how many documents the point in time holds, and the highest sequence number where statistics do not tell.
+func (s *Shard) count(ctx context.Context) (err error) {
+	s.noSeq = s.Index.unnumbered
+	if s.noSeq || s.Info.Sealed {
+		s.Total, err = s.aggregate(ctx, nil, nil, nil)
+	} else {
+		err = s.countAndHighest(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("count documents: %w", err)
+	}
+	if s.expect > s.Total && !s.Index.nested {
+		return &HiddenError{Visible: s.Total, Held: s.expect}
+	}
+	return nil
+}
+
+func (s *Shard) countAndHighest(ctx context.Context) (err error) {
 	var out struct {
 		Max struct {
 			Value *float64 `json:"value"`
 		} `json:"max"`
 	}
 	aggs := map[string]any{"max": map[string]any{"max": map[string]string{"field": "_seq_no"}}}
-	total, err := s.aggregate(ctx, nil, aggs, &out)
-	var e *Error
-	if errors.As(err, &e) && e.Status == 400 {
-		// No sequence numbers to ask for.
+	s.Total, err = s.aggregate(ctx, nil, aggs, &out)
+	if badRequest(err) { // there are none to ask for
 		s.noSeq = true
-		total, err = s.aggregate(ctx, nil, nil, nil)
+		s.Total, err = s.aggregate(ctx, nil, nil, nil)
+		return err
 	}
 	if err != nil {
-		return fmt.Errorf("count documents: %w", err)
-	}
-	s.Total = total
-	if s.expect > total && !s.Index.nested {
-		return &HiddenError{Visible: total, Held: s.expect}
+		return err
 	}
 	if out.Max.Value == nil {
-		s.noSeq = s.noSeq || total > 0
-	} else if m := int64(*out.Max.Value); m > s.Info.MaxSeqNo {
-		if s.Info.Sealed {
-			return &PartialError{What: "read shard statistics", Reason: fmt.Sprintf("the point in time shows sequence number %d, the primary knows only %d", m, s.Info.MaxSeqNo)}
-		}
-		s.Info.MaxSeqNo = m
+		s.noSeq = s.Total > 0
+	} else {
+		s.Info.MaxSeqNo = max(s.Info.MaxSeqNo, int64(*out.Max.Value))
 	}
 	return nil
+}
+
+func badRequest(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == 400
 }
