@@ -279,6 +279,23 @@ func TestSections(t *testing.T) {
 			e.do(t, "DELETE", all[i].path, "")
 		}
 		e.do(t, "PUT", "/_cluster/settings", `{"persistent":{"indices.*":null}}`)
+		for i, x := range all { // each alone, after what it needs
+			status, _ := e.request(t, "GET", x.path, "")
+			require.Equal(t, http.StatusNotFound, status, x.path)
+			one, m := e.dumped(t, &backup.Options{Exclude: []string{"*"}, Sections: []string{x.section}})
+			require.Len(t, m.Sections, 1)
+			_, err := restore.NewPlan(t.Context(), one, e.transport(t), &restore.Options{Sections: entries[i : i+1]})
+			require.ErrorContains(t, err, x.name) // it is gone
+			require.Equal(t, 1, e.restored(t, src, &restore.Options{Exclude: []string{"*"}, Sections: entries[i : i+1]}).Objects)
+			require.JSONEq(t, want[x.path], e.answer(t, x.path))
+			one, _ = e.dumped(t, &backup.Options{Exclude: []string{"*"}, Sections: []string{x.section}})
+			d, err := restore.Verify(t.Context(), one, e.transport(t), &restore.Options{Sections: entries[i : i+1]})
+			require.NoError(t, err)
+			require.True(t, d.Identical(), d.String())
+		}
+		for i := len(all) - 1; i >= 0; i-- {
+			e.do(t, "DELETE", all[i].path, "")
+		}
 		o := &restore.Options{Exclude: []string{"*"}, Sections: entries}
 		r := e.restored(t, src, o)
 		require.Equal(t, len(all)+1, r.Objects)
