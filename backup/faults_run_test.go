@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,75 +180,102 @@ func (s *brokenStore) Save(ctx context.Context, h backend.Handle, body io.Reader
 // Each fault at each request of a backup by way of a directory: an error with neither a snapshot nor files left, or the right
 // documents. The same when the dump of an earlier run is uploaded, of which nothing is lost then.
 func TestEveryFaultAtEveryRequestWithInterim(t *testing.T) {
-	h := estest.NewHandler(nil)
-	es := h.Transport()
-	create(t, es, "a", 2)
-	index(t, es, "a", 0, 60, "v")
-	want := live(t, es, "a")
-	dir := t.TempDir()
-	o := &Options{Interim: dir, Concurrency: 1, Retries: 2, SealTimeout: time.Nanosecond, sleep: impatient, Sections: []string{"none"}}
-	same := func(repo *repository.Repo, res *Result, at string) {
-		require.True(t, maps.Equal(want, contents(t, repoFiles(t, repo, res.Snapshot), res.Manifest)["a"]), at)
-		require.Empty(t, dumpsIn(t, dir), at)
-	}
 	for _, kept := range []bool{false, true} {
-		good, failed := 0, 0
-		// left is a repository, and if kept is set a dump in the directory that could not be uploaded.
-		left := func() *repository.Repo {
-			store := &fullStore{Backend: mem.New()}
-			repo := repositorytest.Init(t, store)
-			if kept {
-				store.full = true
-				_, err := Run(t.Context(), es, repo, o)
-				require.ErrorIs(t, err, errStoreFull)
-				require.Len(t, dumpsIn(t, dir), 1)
-				store.full = false
+		var good, failed atomic.Int64
+		t.Run(fmt.Sprintf("kept %v", kept), func(t *testing.T) {
+			for name, fault := range httpFaults {
+				t.Run(name, func(t *testing.T) {
+					t.Parallel() // most of the time goes with waiting for the disk
+					f := newInterimFaults(t, kept)
+					f.atEveryRequest(t, name, fault)
+					good.Add(f.good)
+					failed.Add(f.failed)
+				})
 			}
-			return repo
-		}
-		count := &wire{next: es, at: -1}
-		_, err := Run(t.Context(), count, left(), o)
-		require.NoError(t, err)
-		for name, fault := range httpFaults {
-			for n := range count.calls {
-				for _, stays := range []bool{false, true} {
-					if stays && n%4 > 0 {
-						continue
-					}
-					repo := left()
-					w := &wire{next: es, at: n, stays: stays, do: fault}
-					res, err := Run(t.Context(), w, repo, o)
-					if len(w.calls) <= n {
-						require.NoError(t, err) // shards are read beside each other: there may be fewer requests
-						continue
-					}
-					at := fmt.Sprintf("%s at request %d (%s), stays %v, kept %v", name, n, w.calls[n], stays, kept)
-					if !stays && !mayStayOpen(name, w.calls[n]) {
-						require.Zero(t, h.OpenContexts(), at)
-					}
-					h.DropContexts()
-					if err == nil {
-						good++
-						require.Equal(t, kept, res.Resumed, at)
-						same(repo, res, at)
-						continue
-					}
-					failed++
-					requireNoSnapshot(t, repo)
-					if !kept {
-						require.Empty(t, dumpsIn(t, dir), at)
-						continue
-					}
-					require.Len(t, dumpsIn(t, dir), 1, at)
-					res, err = Run(t.Context(), es, repo, o)
-					require.NoError(t, err, at)
-					require.True(t, res.Resumed, at)
-					same(repo, res, at)
-				}
+		})
+		require.Positive(t, good.Load())
+		require.Positive(t, failed.Load())
+	}
+}
+
+// interimFaults is a cluster that is backed up by way of a directory, in which a dump was kept or not.
+type interimFaults struct {
+	h            *estest.Handler
+	es           elastictransport.Interface
+	want         map[string]string
+	o            *Options
+	kept         bool
+	good, failed int64
+}
+
+func newInterimFaults(t *testing.T, kept bool) *interimFaults {
+	f := &interimFaults{h: estest.NewHandler(nil), kept: kept}
+	f.es = f.h.Transport()
+	create(t, f.es, "a", 2)
+	index(t, f.es, "a", 0, 60, "v")
+	f.want = live(t, f.es, "a")
+	f.o = &Options{Interim: t.TempDir(), Concurrency: 1, Retries: 2, SealTimeout: time.Nanosecond, sleep: impatient, Sections: []string{"none"}}
+	return f
+}
+
+// repo is a repository, and if a dump is to be kept there is one in the directory that could not be uploaded to it.
+func (f *interimFaults) repo(t *testing.T) *repository.Repo {
+	store := &fullStore{Backend: mem.New()}
+	repo := repositorytest.Init(t, store)
+	if f.kept {
+		store.full = true
+		_, err := Run(t.Context(), f.es, repo, f.o)
+		require.ErrorIs(t, err, errStoreFull)
+		require.Len(t, dumpsIn(t, f.o.Interim), 1)
+		store.full = false
+	}
+	return repo
+}
+
+func (f *interimFaults) same(t *testing.T, repo *repository.Repo, res *Result, at string) {
+	require.True(t, maps.Equal(f.want, contents(t, repoFiles(t, repo, res.Snapshot), res.Manifest)["a"]), at)
+	require.Empty(t, dumpsIn(t, f.o.Interim), at)
+}
+
+func (f *interimFaults) atEveryRequest(t *testing.T, name string, fault func(next elastictransport.Interface, r *http.Request) (*http.Response, error)) {
+	count := &wire{next: f.es, at: -1}
+	_, err := Run(t.Context(), count, f.repo(t), f.o)
+	require.NoError(t, err)
+	for n := range count.calls {
+		for _, stays := range []bool{false, true} {
+			if stays && n%4 > 0 {
+				continue
 			}
+			repo := f.repo(t)
+			w := &wire{next: f.es, at: n, stays: stays, do: fault}
+			res, err := Run(t.Context(), w, repo, f.o)
+			if len(w.calls) <= n {
+				require.NoError(t, err) // shards are read beside each other: there may be fewer requests
+				continue
+			}
+			at := fmt.Sprintf("%s at request %d (%s), stays %v, kept %v", name, n, w.calls[n], stays, f.kept)
+			if !stays && !mayStayOpen(name, w.calls[n]) {
+				require.Zero(t, f.h.OpenContexts(), at)
+			}
+			f.h.DropContexts()
+			if err == nil {
+				f.good++
+				require.Equal(t, f.kept, res.Resumed, at)
+				f.same(t, repo, res, at)
+				continue
+			}
+			f.failed++
+			requireNoSnapshot(t, repo)
+			if !f.kept {
+				require.Empty(t, dumpsIn(t, f.o.Interim), at)
+				continue
+			}
+			require.Len(t, dumpsIn(t, f.o.Interim), 1, at)
+			res, err = Run(t.Context(), f.es, repo, f.o)
+			require.NoError(t, err, at)
+			require.True(t, res.Resumed, at)
+			f.same(t, repo, res, at)
 		}
-		require.Positive(t, good)
-		require.Positive(t, failed)
 	}
 }
 
