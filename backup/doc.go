@@ -13,8 +13,9 @@
 // older version of a document is rolled back later either. A shard is sealed when all that its point in time showed was below
 // the checkpoint before the backup went on. In the next backup, a segment of a sealed shard which still has the same
 // number of documents and the same sum of sequence numbers is the same segment: its blobs are taken over, unread. In one that
-// has fewer documents some died, by updates or deletes: the server is asked for the sequence numbers that are left, without any
-// document, and those that the ids file holds beside them are dead. Its blobs are taken over as well; the sidecar names the dead, and delete
+// has fewer documents some died. Those whose ids new documents have are dead; if as many are left as the server counts, with the same sum, that is
+// all. Else some were deleted, and the server is asked for the sequence numbers that are left, without any document: those that the ids file
+// holds beside them are dead. The segment's blobs are taken over as well; the sidecar names the dead, and delete
 // lines for them are put at the end of the shard's file, before all that is read ([IncrementLog]). What is dead is
 // worked out anew from the server each time. A shard is read whole when its parent was not sealed, when its index uuid, history,
 // or primary term say that it is not the same shard going on, when a document appears where documents can only go, when
@@ -35,7 +36,7 @@
 // It is found by a lower term or checkpoint, by a document below the parent's checkpoint of a later term, by the last document
 // there, which is another one, and by counts and sums. What none of that shows is taken for the same: that needs every document written
 // since below the parent's checkpoint to have died, or the last to be equal to the byte, none of a later term, and in every
-// segment the same count and sum; or the same count and highest sequence number in the shard, and its last document equal to
+// segment the count and sum that the parent and later updates explain; or the same count and highest sequence number in the shard, and its last document equal to
 // the byte. Only [Options.VerifyEvery] and [Options.Full] find that. After such a thing, make a full backup.
 //
 // # Data streams and sections
