@@ -34,7 +34,7 @@ func grown(t *testing.T, o Options) (h *estest.Handler, store *mem.Backend, repo
 	create(t, es, "a", 2)
 	store = mem.New()
 	repo = repositorytest.Init(t, store)
-	for _, r := range [][2]int{{0, 60}, {60, 90}, {90, 120}} {
+	for _, r := range [][2]int{{0, 60}, {60, 90}, {90, 300}} {
 		index(t, es, "a", r[0], r[1], "v")
 		o.Full = false
 		res, err := Run(t.Context(), es, repo, &o)
@@ -45,7 +45,8 @@ func grown(t *testing.T, o Options) (h *estest.Handler, store *mem.Backend, repo
 		send(t, es, "DELETE", fmt.Sprintf("/a/_doc/id-%d", id), "")
 	}
 	index(t, es, "a", 62, 86, "again")
-	index(t, es, "a", 200, 210, "new")
+	index(t, es, "a", 100, 102, "again")
+	index(t, es, "a", 400, 410, "new")
 	return h, store, repo, parent
 }
 
@@ -88,10 +89,13 @@ func TestEveryFaultAtEveryRequestOfAnIncrement(t *testing.T) {
 			es := h.Transport()
 			want := live(t, es, "a")
 			before := snapshotsOf(t, repo)
-			count := &wire{next: es, at: -1}
+			asked := &counter{next: es}
+			count := &wire{next: asked, at: -1}
 			res, err := Run(t.Context(), count, repo, &o)
 			require.NoError(t, err)
 			require.Equal(t, parent.ID, res.Parent.ID)
+			require.Equal(t, mode != "segments", asked.ids > 0)
+			require.Equal(t, mode != "segments", asked.places > 0)
 			require.Positive(t, res.SegmentsReused)
 			require.Equal(t, mode != "segments", res.SegmentsChanged > 0)
 			forget := func(id repository.ID) {

@@ -106,7 +106,7 @@ type comparison struct {
 	why string           // that nothing of it can be used
 
 	ids      *idsOf
-	newer    *newer // nil: not read
+	newIDs   *newIDs // nil: not read
 	mu       sync.Mutex
 	lines    []byte // delete lines that are not stored yet
 	deletes  *storedSegment
@@ -167,7 +167,7 @@ func (c *comparison) plan(ctx context.Context) (*shardPlan, error) {
 			docs += v.now.Docs
 		}
 	}
-	if c.newer, err = c.readNewer(ctx, tail, docs); err != nil {
+	if c.newIDs, err = c.readNewIDs(ctx, tail, docs); err != nil {
 		return nil, err
 	}
 	g, gctx := errgroup.WithContext(ctx)
@@ -251,8 +251,11 @@ func (c *comparison) again(why string) {
 	c.mu.Unlock()
 }
 
-// died finds out which documents of a segment are dead now: those stored, less those that the server still has. What earlier
-// backups said is only held against that.
+// died finds out which documents of a segment are dead now: those whose ids new documents have, if that explains what the server counts, else
+// those that are not among the sequence numbers that the server still has.
+//
+// In a shard, a document is dead as soon as another has its id, and below the checkpoint none comes back: so what is alive is among the parent's
+// living documents without a new one of their id, and as many of these are all of them.
 func (c *comparison) died(ctx context.Context, v *verdict) error {
 	if v.old.Ambiguous {
 		c.again("their sequence numbers stand for several documents")
@@ -271,14 +274,18 @@ func (c *comparison) died(ctx context.Context, v *verdict) error {
 		c.again("their ids in the parent cannot be read")
 		return nil
 	}
-	seqs := c.newer.survivors(b, v)
-	if seqs == nil {
-		if seqs, err = c.sh.Survivors(ctx, v.now); err != nil {
+	f := newFuneral(v)
+	if f.newIDs = c.newIDs; f.newIDs != nil {
+		err = layout.ReadIDs(b, v.old.From, f.line)
+	}
+	if f.newIDs == nil || err == nil && !f.explains(v.now) {
+		f = newFuneral(v)
+		if f.seqs, err = c.sh.Survivors(ctx, v.now); err != nil {
 			return err
 		}
+		err = layout.ReadIDs(b, v.old.From, f.line)
 	}
-	f := funeral{seqs: seqs, before: v.old.Ordinals(), left: v.old.Whole()}
-	switch err := layout.ReadIDs(b, v.old.From, f.line); {
+	switch {
 	case errors.Is(err, errCame):
 		return &cameError{v.old}
 	case errors.Is(err, errNoDigests):
@@ -290,7 +297,7 @@ func (c *comparison) died(ctx context.Context, v *verdict) error {
 		return nil
 	case len(f.seqs) > 0:
 		return &cameError{v.old}
-	case f.left.Docs != v.now.Docs || f.left.Sum != v.now.Sum:
+	case !f.explains(v.now):
 		c.again("their ids in the parent are not what the sidecar says")
 		return nil
 	}
@@ -306,16 +313,39 @@ var (
 	errNoDigests = errors.New("no digests")
 )
 
-// funeral goes through a segment's stored documents and through those that are left.
+// funeral goes through a segment's stored documents.
 type funeral struct {
-	seqs   []int64       // survivors that were not met yet
-	before []int64       // ordinals of the parent's dead, likewise
+	newIDs *newIDs       // if not nil, what says that a document is dead
+	seqs   []int64       // else the survivors that were not met yet
+	before []int64       // ordinals of the parent's dead that were not met yet
 	left   layout.Stored // what is alive
 
 	ordinal int64
 	dead    []int64
 	lines   []byte // delete lines of what died since the parent
 	fresh   int64
+}
+
+func newFuneral(v *verdict) *funeral {
+	return &funeral{before: v.old.Ordinals(), left: v.old.Whole()}
+}
+
+// explains reports whether what is left is what the server counts.
+func (f *funeral) explains(now elastic.Range) bool {
+	return f.left.Docs == now.Docs && f.left.Sum == now.Sum
+}
+
+func (f *funeral) alive(l *layout.IDLine, wasDead bool) (bool, error) {
+	switch {
+	case f.newIDs != nil:
+		return !wasDead && !f.newIDs.has(l.ID()), nil
+	case len(f.seqs) == 0 || f.seqs[0] > l.SeqNo:
+		return false, nil
+	case f.seqs[0] < l.SeqNo || wasDead:
+		return false, errCame // one that was never stored, or one that had a delete line
+	}
+	f.seqs = f.seqs[1:]
+	return true, nil
 }
 
 func (f *funeral) line(l *layout.IDLine) error {
@@ -328,12 +358,8 @@ func (f *funeral) line(l *layout.IDLine) error {
 	if !l.HasDigest {
 		return errNoDigests
 	}
-	if len(f.seqs) > 0 && f.seqs[0] <= l.SeqNo {
-		if f.seqs[0] < l.SeqNo || wasDead {
-			return errCame // one that was never stored, or one that had a delete line
-		}
-		f.seqs = f.seqs[1:]
-		return nil
+	if alive, err := f.alive(l, wasDead); alive || err != nil {
+		return err
 	}
 	f.dead = append(f.dead, ordinal)
 	f.left.Docs--

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -214,7 +215,7 @@ func load(t *testing.T, src fs.FS) map[string]string {
 
 // A shrunk index holds one sequence number twice: a segment of such is never a log.
 func TestLogOfAShrunkIndex(t *testing.T) {
-	es := estest.NewHandler(nil).Transport()
+	es := &counter{next: estest.NewHandler(nil).Transport()}
 	create(t, es, "wide", 2)
 	index(t, es, "wide", 0, 12000, strings.Repeat("y", 500))
 	send(t, es, "PUT", "/wide/_settings", `{"index.blocks.write":true}`)
@@ -234,6 +235,35 @@ func TestLogOfAShrunkIndex(t *testing.T) {
 	require.Zero(t, res.SegmentsChanged)
 	require.Len(t, res.NotReused, 1)
 	require.Contains(t, res.NotReused[0].Why, "stand for several documents")
+	require.Zero(t, es.ids) // two documents of a shard could have one
+}
+
+// A shard that cannot be asked for sequence numbers, and does not say so before, is read whole each time.
+func TestUnnumberedIndex(t *testing.T) {
+	_, direct := one(t)
+	es := &wire{next: direct, stays: true, do: func(next elastictransport.Interface, r *http.Request) (*http.Response, error) {
+		if r.URL.Path == "/_search" {
+			b, err := io.ReadAll(r.Body)
+			if err != nil || bytes.Contains(b, []byte("_seq_no\"")) {
+				return answer(400, `{"error":{"type":"illegal_argument_exception","reason":"cannot load _seq_no"},"status":400}`)
+			}
+			r.Body = io.NopCloser(bytes.NewReader(b))
+		}
+		return next.Perform(r)
+	}}
+	repo := repositorytest.New(t)
+	for n, change := range []bool{false, false, true} {
+		if change {
+			index(t, direct, "i", 5, 12, "new")
+		}
+		res := runSmall(t, es, repo, nil)
+		requireSame(t, direct, repo, res, "i")
+		require.Equal(t, res.Documents, res.DocumentsRead)
+		require.Equal(t, n > 0, len(res.NotReused) > 0)
+		for _, why := range res.NotReused {
+			require.Equal(t, unnumbered, why.Why)
+		}
+	}
 }
 
 // What an older program wrote can be restored and built upon, by whole segments.

@@ -78,7 +78,7 @@ func (j *job) reusable(ctx context.Context, sh *elastic.Shard) (segments []*stor
 	case !old.Sealed:
 		return nil, "the parent was not sealed: " + old.Reason, nil
 	case !sh.BySeqNo():
-		return nil, "the shard has no usable sequence numbers", nil
+		return nil, unnumbered, nil
 	case sh.Info.HistoryUUID == "" || old.HistoryUUID != sh.Info.HistoryUUID:
 		return nil, "the shard's history is another one", nil
 	case sh.Info.PrimaryTerm < old.PrimaryTerm || sh.Info.GlobalCheckpoint < old.GlobalCheckpoint:
@@ -113,6 +113,9 @@ func (p *parent) shard(ix *elastic.Index, number int) (old *layout.Shard, why st
 	return &in.Shards[k], ""
 }
 
+// unnumbered is why nothing of a shard can be taken over.
+const unnumbered = "the shard has no usable sequence numbers"
+
 // lastDocument is Shard.Last.
 type lastDocument func(ctx context.Context, upTo int64) (d *Document, term int64, err error)
 
@@ -122,6 +125,9 @@ type lastDocument func(ctx context.Context, upTo int64) (d *Document, term int64
 // document was found to be the parent's, or that both have none; else the counts have to tell.
 func (p *parent) rewound(ctx context.Context, index string, last lastDocument, old *layout.Shard, segments []*storedSegment) (why string, same bool, err error) {
 	d, term, err := last(ctx, old.GlobalCheckpoint)
+	if elastic.Unnumbered(err) {
+		return unnumbered, false, nil
+	}
 	if d == nil || err != nil {
 		return "", err == nil && old.Docs == 0, err
 	}

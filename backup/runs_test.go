@@ -42,6 +42,7 @@ type counter struct {
 
 	mu                   sync.Mutex
 	places, plain, byWay int
+	ids                  int // of documents without their _source
 }
 
 func (c *counter) Perform(r *http.Request) (*http.Response, error) {
@@ -68,6 +69,8 @@ func (c *counter) Perform(r *http.Request) (*http.Response, error) {
 		c.places++
 	case sorted("_seq_no"):
 		c.plain++
+	case sorted("_shard_doc") && body.Source != nil:
+		c.ids++
 	case sorted("_shard_doc"):
 		c.byWay++
 		if c.runs != nil {

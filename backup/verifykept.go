@@ -30,10 +30,13 @@ func (j *job) verifyKept(ctx context.Context, sh *elastic.Shard, kept []*storedS
 	g, gctx := errgroup.WithContext(ctx)
 	read := int64(0)
 	for _, k := range kept {
+		read += k.Docs
+	}
+	sh.WillRead(read)
+	for _, k := range kept {
 		if k.Deletes > 0 {
 			continue
 		}
-		read += k.Docs
 		if err := j.searches.Acquire(gctx, 1); err != nil {
 			break // Wait says why
 		}

@@ -472,6 +472,7 @@ func (h *Handler) resize(r *request, src, dst, how string) (*reply, *esError) {
 		return nil, e
 	}
 	to.routing, to.plain = from.routing, from.plain
+	to.settings["index.resize.source.name"], to.settings["index.resize.source.uuid"] = src, from.uuid
 	for i, s := range from.shards {
 		t := to.shards[i*n/len(from.shards)]
 		for _, d := range s.docs {

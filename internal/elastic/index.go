@@ -62,8 +62,7 @@ type Index struct {
 	vectors   bool // the server leaves vectors out unless told otherwise
 	nested    bool // documents may hold others, which the server's statistics count too
 	window    int  // how many hits a search may ask for
-	// unnumbered says that documents cannot be asked for by sequence number.
-	unnumbered bool
+	resized   bool // it was made of another index, by shrinking, splitting or cloning
 
 	preparing sync.Mutex
 	prepared  *ready // the last one, whole
@@ -80,6 +79,10 @@ func (ix *Index) Reserialised() bool {
 	return ix.synthetic
 }
 
+// UniqueIDs reports whether no two documents of a shard can have one id. Where shards with documents of one id, which routing had kept apart, were
+// made one, they can.
+func (ix *Index) UniqueIDs() bool { return !ix.resized }
+
 // Index reads the description of one index. cluster is what Info returned.
 func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string) (*Index, error) {
 	var out map[string]json.RawMessage
@@ -94,13 +97,12 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 		Mappings json.RawMessage `json:"mappings"`
 		Settings struct {
 			Index struct {
-				UUID   string `json:"uuid"`
-				Shards string `json:"number_of_shards"`
-				Mode   string `json:"mode"`
-				Window string `json:"max_result_window"`
-				// Of version 9.
-				Unnumbered string `json:"disable_sequence_numbers"`
-				Source     struct {
+				UUID   string          `json:"uuid"`
+				Shards string          `json:"number_of_shards"`
+				Mode   string          `json:"mode"`
+				Window string          `json:"max_result_window"`
+				Resize json.RawMessage `json:"resize"`
+				Source struct {
 					Mode string `json:"mode"`
 				} `json:"source"`
 				Mapping struct {
@@ -150,8 +152,8 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 		nested:    bytes.Contains(d.Mappings, []byte(`"nested"`)) || bytes.Contains(d.Mappings, []byte(`"semantic_text"`)),
 		synthetic: set.Mode != "" && set.Mode != "standard" || set.Source.Mode == "synthetic" || set.Mapping.Source.Mode == "synthetic",
 		Name:      name, UUID: d.Settings.Index.UUID, Shards: n, Raw: raw, Mappings: d.Mappings,
-		unnumbered: set.Unnumbered == "true",
-		vectors:    atLeast(cluster.Version, 9, 2),
+		resized: set.Resize != nil,
+		vectors: atLeast(cluster.Version, 9, 2),
 	}, nil
 }
 

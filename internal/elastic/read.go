@@ -23,9 +23,12 @@ type Planner struct {
 	ranges []Range
 }
 
-// Planner returns a Planner over ranges that Histogram returned.
+// WillRead says how many more documents Pages will be asked for. It is called before Pages.
+func (s *Shard) WillRead(docs int64) { s.ahead += docs }
+
+// Planner returns a Planner over ranges that were counted, all of which will be read.
 func (s *Shard) Planner(ranges []Range) *Planner {
-	s.planned.Add(CountDocs(ranges))
+	s.WillRead(CountDocs(ranges))
 	return &Planner{s: s, ranges: ranges}
 }
 
@@ -106,7 +109,7 @@ func (s *Shard) Pages(ctx context.Context, r Range, reuse bool, fn func(hits []H
 	onePage := int64(s.pageSize())*5/4 >= r.Docs && r.Docs < int64(s.Index.window)
 	var l look
 	if bySeqNo && onePage && r.Docs >= fewRuns {
-		l = s.Index.way.next(s.planned.Load() >= 4*r.Docs)
+		l = s.Index.way.next(s.ahead >= 4*r.Docs)
 	}
 	if l.byRuns {
 		if err := s.gather(ctx, r, l.probe, reuse, fn); !errors.Is(err, errNotByRuns) {
@@ -223,7 +226,7 @@ func (s *Shard) Plan(ctx context.Context) ([]Range, error) {
 		return []Range{s.Whole()}, nil
 	}
 	ranges, err := s.Histogram(ctx, 0)
-	if badRequest(err) || err == nil && CountDocs(ranges) != s.Total {
+	if Unnumbered(err) || err == nil && CountDocs(ranges) != s.Total {
 		s.noSeq = true
 		return []Range{s.Whole()}, nil
 	}

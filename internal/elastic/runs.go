@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 )
@@ -74,6 +75,13 @@ func (w *way) probed(millis, docs int64) {
 	w.mu.Unlock()
 }
 
+// failed says that a range could not be read by runs: documents were too large.
+func (w *way) failed() {
+	w.mu.Lock()
+	w.runs, w.byRuns = math.Inf(1), false
+	w.mu.Unlock()
+}
+
 // took says what a range took whose documents lay in so many runs.
 func (w *way) took(byRuns bool, millis, docs int64, runs int) {
 	w.mu.Lock()
@@ -117,7 +125,8 @@ func (s *Shard) places(ctx context.Context, r Range) (places []place, millis int
 	return places, millis, err
 }
 
-// list reads the hits of r without their _source, one more than the server counted at least if there are more. Bare ones have no _id either.
+// list reads the hits of r without their _source, and stops where they are more than the server counted. Bare ones have no _id either, and are
+// sorted by sequence number.
 func (s *Shard) list(ctx context.Context, r Range, by string, bare bool, fn func(h *Hit)) (millis int64, err error) {
 	size, docs := s.Index.window, int64(0)
 	body := map[string]any{
@@ -128,7 +137,7 @@ func (s *Shard) list(ctx context.Context, r Range, by string, bare bool, fn func
 	}
 	for trips := 0; ; {
 		body["size"] = size
-		p, _, err := s.answer(ctx, body, bare)
+		p, text, err := s.answer(ctx, body, bare)
 		var large *tooLargeError
 		if errors.As(err, &large) {
 			size /= 2
@@ -146,6 +155,13 @@ func (s *Shard) list(ctx context.Context, r Range, by string, bare bool, fn func
 			fn(&p.hits[i])
 		}
 		docs += int64(len(p.hits))
+		read := 0
+		if !bare {
+			read = len(p.hits)
+		}
+		if err := s.o.Pace.wait(ctx, read, len(text)); err != nil {
+			return 0, err
+		}
 		if len(p.hits) < size || docs > r.Docs {
 			return millis, nil
 		}
@@ -260,7 +276,8 @@ func (s *Shard) gather(ctx context.Context, r Range, probe, reuse bool, fn func(
 	g.buf = g.buf[:0]
 	for _, c := range all {
 		took, err := s.fetch(ctx, r, order, c, mem, g)
-		if errors.As(err, &large) {
+		if errors.As(err, &large) || errors.Is(err, errNotByRuns) {
+			s.Index.way.failed()
 			return errNotByRuns
 		}
 		if err != nil {

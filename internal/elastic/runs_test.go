@@ -49,6 +49,23 @@ func TestWayIsLearnt(t *testing.T) {
 	require.False(t, next(w))
 }
 
+// Where documents are larger than thought, none are read by runs until the way is tried again.
+func TestRunsThatFail(t *testing.T) {
+	w := &way{}
+	require.True(t, w.next(true).byRuns)
+	byRuns := 0
+	for range 200 {
+		w.failed()
+		w.took(false, 500, 5000, 10)
+		if w.next(true).byRuns {
+			byRuns++
+		}
+	}
+	require.Equal(t, 2, byRuns)
+	w.took(true, 30, 5000, 10)
+	require.True(t, w.next(true).byRuns)
+}
+
 // What is known may have become wrong: the way that is not used is tried from time to time, less often each time.
 func TestTheOtherWayIsTriedAgain(t *testing.T) {
 	for _, runs := range []bool{false, true} {

@@ -44,10 +44,10 @@ type Shard struct {
 	// expect is how many documents the primary counts, -1 if that cannot be compared with what a search sees.
 	expect int64
 	// perDoc is the size of a document in answers, in bytes: an estimate, 0 if nothing is known.
-	perDoc  atomic.Int64
-	planned atomic.Int64 // documents that Planners were made for
-	noSeq   bool         // the shard cannot be read by sequence number
-	o       ReadOptions
+	perDoc atomic.Int64
+	ahead  int64 // documents that are to be read
+	noSeq  bool  // the shard cannot be read by sequence number
+	o      ReadOptions
 }
 
 // Range is a half-open range of sequence numbers with what the server counted in it.
@@ -245,8 +245,7 @@ func (p *pit) last(ctx context.Context, ix *Index, upTo int64) (*layout.Document
 
 // count reads how many documents the point in time holds, and the highest sequence number where statistics do not tell.
 func (s *Shard) count(ctx context.Context) (err error) {
-	s.noSeq = s.Index.unnumbered
-	if s.noSeq || s.Info.Sealed {
+	if s.Info.Sealed {
 		s.Total, err = s.aggregate(ctx, nil, nil, nil)
 	} else {
 		err = s.countAndHighest(ctx)
@@ -268,7 +267,7 @@ func (s *Shard) countAndHighest(ctx context.Context) (err error) {
 	}
 	aggs := map[string]any{"max": map[string]any{"max": map[string]string{"field": "_seq_no"}}}
 	s.Total, err = s.aggregate(ctx, nil, aggs, &out)
-	if badRequest(err) { // there are none to ask for
+	if Unnumbered(err) {
 		s.noSeq = true
 		s.Total, err = s.aggregate(ctx, nil, nil, nil)
 		return err
@@ -284,7 +283,9 @@ func (s *Shard) countAndHighest(ctx context.Context) (err error) {
 	return nil
 }
 
-func badRequest(err error) bool {
+// Unnumbered reports whether the server refused a search because an index has no sequence numbers to ask for: the setting for that need not be
+// among those that it shows.
+func Unnumbered(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Status == 400
+	return errors.As(err, &e) && e.Status == 400 && !HasCause(err, "too_many_buckets_exception")
 }
