@@ -341,13 +341,16 @@ func ownSystem(t *testing.T, e *es, _ string) {
 	require.EqualValues(t, 1, e.count(t, index))
 }
 
-// ownIncrement restores an increment, made after documents were replaced and deleted, and the segments merged.
+// ownIncrement restores an increment, made after nothing was done, and then documents were replaced and deleted, and the segments merged.
 func ownIncrement(t *testing.T, e *es, index string) {
 	repo := newRepo(t, t.TempDir()+"/repo")
 	o := &backup.Options{Indices: []string{index}, Sections: []string{"none"}, VerifyEvery: 1}
 	first, err := backup.Run(t.Context(), e.transport(t), repo, o)
 	require.NoError(t, err)
 	require.EqualValues(t, 300, first.Documents)
+	idle, err := backup.Run(t.Context(), e.transport(t), repo, o)
+	require.NoError(t, err)
+	require.EqualValues(t, 300, idle.Documents)
 	l := e.loader(t)
 	for n := range 20 {
 		l.index(index, fmt.Sprint(n*7), "", fmt.Appendf(nil, `{"n":%d,"again":true}`, n))
