@@ -16,8 +16,8 @@
 // has fewer documents some died. Those whose ids new documents have are dead; if as many are left as the server counts, with the same sum, that is
 // all. Else some were deleted, and the server is asked for the sequence numbers that are left, without any document: those that the ids file
 // holds beside them are dead. The segment's blobs are taken over as well; the sidecar names the dead, and delete
-// lines for them are put at the end of the shard's file, before all that is read ([IncrementLog]). What it answers is
-// held against what earlier backups took for dead. A shard is read whole when its parent was not sealed, when its index uuid, history,
+// lines for them are put at the end of the shard's file, before all that is read ([IncrementLog]). What the server answers
+// is held against what earlier backups took for dead. A shard is read whole when its parent was not sealed, when its index uuid, history,
 // or primary term say that it is not the same shard going on, when a document appears where documents can only go, when
 // its log is mostly delete lines, and when Options.Full asks for it. Of its segments those are read again that lie
 // above the parent's checkpoint, that hold one sequence number twice, and, the worst first and at most a fiftieth of the shard
@@ -36,8 +36,8 @@
 // It is found by a lower term or checkpoint, by a document below the parent's checkpoint of a later term, by the last document
 // there, which is another one, and by counts and sums. What none of that shows is taken for the same: that needs every document written
 // since below the parent's checkpoint to have died, or the last to be equal to the byte, none of a later term, and in every
-// segment the count and sum that the parent and later updates explain; or the same count and highest sequence number in the shard, and its last document equal to
-// the byte. Only [Options.VerifyEvery] and [Options.Full] find that. After such a thing, make a full backup.
+// segment the count and sum that the parent and later updates explain; or the same count and highest sequence number in the shard, and its last
+// document equal to the byte. Only [Options.VerifyEvery] and [Options.Full] find that. After such a thing, make a full backup.
 //
 // # Data streams and sections
 //
