@@ -1,7 +1,7 @@
 // Package esserver starts a real Elasticsearch for tests, from the jars that its project publishes.
 //
-// The first start of a version fetches the jars with Maven and compiles a small launcher; both are kept in the user's cache
-// directory. Every node listens on 127.0.0.1 only, on free ports, keeps its data in a temporary directory, and dies with the
+// The first start of a version fetches the jars with Maven, compiles a small launcher, and makes an archive of the classes that a
+// node loads; all are kept in the user's cache directory. Every node listens on 127.0.0.1 only, on free ports, keeps its data in a temporary directory, and dies with the
 // process that started it.
 package esserver
 
@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,6 +36,9 @@ type Options struct {
 	Nodes    int               // default 1
 	HeapMB   int               // of each node; default 1024, with several nodes 768
 	Settings map[string]string // of every node, beside the defaults
+	// Optimize has the JVM compile busy code a second time, for speed: for measurements. In tests, which end before that pays, it takes
+	// as much processor time as all else that a node does.
+	Optimize bool
 	// Transport is given the address at which a node listens for the others, and returns the one that they are told: such as of
 	// something in between. Default: the same.
 	Transport func(node int, addr string) string
@@ -106,6 +110,14 @@ func launch(ctx context.Context, dir string, v Version, inst installation, o Opt
 			heap = 768
 		}
 	}
+	classPath, err := inst.classPath()
+	if err != nil {
+		return c, err
+	}
+	level := "-XX:TieredStopAtLevel=1"
+	if o.Optimize {
+		level = "-XX:TieredStopAtLevel=4"
+	}
 	ports, err := freePorts(2 * nodes)
 	if err != nil {
 		return c, err
@@ -148,12 +160,12 @@ func launch(ctx context.Context, dir string, v Version, inst installation, o Opt
 		for k, value := range o.Settings {
 			settings[k] = value
 		}
-		n.args = append([]string{
+		n.args = slices.Concat(inst.flags, []string{
 			fmt.Sprintf("-Xms%dm", heap), fmt.Sprintf("-Xmx%dm", heap),
-			"-XX:+UseSerialGC", "-XX:TieredStopAtLevel=4", "-XX:-UsePerfData",
+			"-XX:+UseSerialGC", level, "-XX:-UsePerfData",
 			"-Djava.io.tmpdir=" + filepath.Join(dir, name, "tmp"),
-			"-cp", inst.classPath(), "escrow.launcher.Launcher", inst.home(),
-		}, pairs(settings)...)
+			"-cp", classPath, "escrow.launcher.Launcher", inst.home(),
+		}, pairs(settings))
 		n.java = inst.jdk.program("java")
 		for _, sub := range []string{"data", "logs", "tmp"} {
 			if err := os.MkdirAll(filepath.Join(dir, name, sub), 0o700); err != nil {
@@ -242,6 +254,11 @@ func get(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
+	return send(req)
+}
+
+// send sends a request that must be answered with 200.
+func send(req *http.Request) error {
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
@@ -249,7 +266,7 @@ func get(ctx context.Context, url string) error {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s: %s", url, resp.Status, body)
+		err = fmt.Errorf("%s %s: %s: %s", req.Method, req.URL, resp.Status, body)
 	}
 	return err
 }

@@ -22,12 +22,16 @@ var sources embed.FS
 // installation is a directory that holds what every node of one version shares: the jars on the class path, the two
 // modules, and the configuration.
 type installation struct {
-	dir string
-	jdk jdk
+	dir   string
+	jdk   jdk
+	flags []string // of the JVM
 }
 
-func (i installation) classPath() string {
-	return filepath.Join(i.dir, "lib", "*") + ":" + filepath.Join(i.dir, "classes")
+// classPath names the jars one by one: a class data archive is taken only with the path that it was made with, and a wildcard
+// stands for them in no certain order.
+func (i installation) classPath() (string, error) {
+	jars, err := filepath.Glob(filepath.Join(i.dir, "lib", "*.jar"))
+	return strings.Join(jars, ":"), err
 }
 func (i installation) home() string { return filepath.Join(i.dir, "home") }
 
@@ -81,24 +85,40 @@ func install(v Version) (_ installation, err error) {
 		return installation{}, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	if _, err := os.Stat(dir); err == nil {
-		return installation{dir, j}, nil
+	i := installation{dir: dir, jdk: j}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		err = i.make(base, v, r)
+		if err != nil {
+			return installation{}, fmt.Errorf("install elasticsearch %s: %w", v, err)
+		}
 	}
+	archive, err := i.archive(v)
+	if err != nil {
+		return installation{}, fmt.Errorf("elasticsearch %s: %w", v, err)
+	}
+	if archive != "" {
+		i.flags = []string{"-XX:SharedArchiveFile=" + archive}
+	}
+	return i, nil
+}
+
+// make lays the installation down, whole or not at all.
+func (i installation) make(base string, v Version, r release) (err error) {
 	work, err := os.MkdirTemp(base, "build-*")
 	if err != nil {
-		return installation{}, err
+		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	if err := build(work, v, r, j); err != nil {
-		return installation{}, fmt.Errorf("install elasticsearch %s: %w", v, err)
+	if err := build(work, v, r, i.jdk); err != nil {
+		return err
 	}
-	return installation{dir, j}, os.Rename(work, dir)
+	return os.Rename(work, i.dir)
 }
 
 // sourceHash names an installation after all that goes into it.
 func sourceHash(r release, j jdk) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %d\n", r.folder, j.major)
+	fmt.Fprintf(h, "layout 2: %s %d\n", r.folder, j.major)
 	err := fs.WalkDir(sources, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -166,7 +186,7 @@ func build(dir string, v Version, r release, j jdk) error {
 	)
 }
 
-// compile puts the launcher's classes into dir/classes and the plugin's into dir/plugin.
+// compile packs the launcher's classes with the jars, and puts the plugin's into dir/plugin.
 func compile(dir string, r release, j jdk) error {
 	args := []string{"-d", "compiled", "-cp", filepath.Join(dir, "lib", "*")}
 	for _, folder := range []string{"common", r.folder} {
@@ -189,8 +209,8 @@ func compile(dir string, r release, j jdk) error {
 		return err
 	}
 	return errors.Join(
-		move(dir, "compiled/escrow/launcher", "classes/escrow/launcher"),
 		move(dir, "compiled/escrow/root", "plugin/escrow/root"),
+		run(dir, j.program("jar"), "--create", "--file", "lib/escrow-launcher.jar", "-C", "compiled", "."),
 	)
 }
 

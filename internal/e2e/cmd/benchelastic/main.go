@@ -95,7 +95,7 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 			return err
 		}
 	}
-	cluster, err := esserver.Launch(ctx, b.work, b.version, &esserver.Options{HeapMB: b.heap})
+	cluster, err := esserver.Launch(ctx, b.work, b.version, &esserver.Options{HeapMB: b.heap, Optimize: true})
 	if err != nil {
 		return err
 	}
