@@ -1,182 +1,178 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"hash/maphash"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/escrow-backup/escrow/internal/elastic"
 	"github.com/escrow-backup/escrow/layout"
 )
 
-const (
-	// mostNewIDs is how many ids are held of a shard.
-	mostNewIDs = 1 << 19
-	// newIDsShare is how many times as many documents the changed segments must hold: an id costs the server more than a sequence number, and may
-	// be asked for in vain.
-	newIDsShare = 4
-)
+// togetherBytes is about how much of the ids file belongs to the segments of which the server is asked at once.
+const togetherBytes = 8 << 20
 
-// newIDs holds the ids of a shard's documents that are above the parent's segments, as 128 bits of hash.
-type newIDs struct {
-	seeds [2]maphash.Seed
-	ids   map[[2]uint64]struct{}
-}
-
-// hash takes an id as layout.AppendString writes it.
-func (n *newIDs) hash(id []byte) [2]uint64 {
-	return [2]uint64{maphash.Bytes(n.seeds[0], id), maphash.Bytes(n.seeds[1], id)}
-}
-
-func (n *newIDs) has(id []byte) bool {
-	_, ok := n.ids[n.hash(id)]
-	return ok
-}
-
-// readNewIDs reads the ids of the documents in tail, which ascends. It returns nil if they are more than it is worth, for changed segments that
-// hold so many documents, or if they say nothing of those.
-func (c *comparison) readNewIDs(ctx context.Context, tail []elastic.Range, changed int64) (*newIDs, error) {
-	docs := elastic.CountDocs(tail)
-	if docs == 0 || docs > min(mostNewIDs, changed/newIDsShare) || !c.sh.Index.UniqueIDs() {
-		return nil, nil
+// died finds out which documents of segments, which ascend, are dead now: those whose ids new documents have, and of the others those that the
+// server does not have any more. In a shard, a document is dead as soon as another has its id, and below the checkpoint none comes back.
+func (c *comparison) died(ctx context.Context, changed []*verdict) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(c.j.o.Concurrency)
+	for len(changed) > 0 {
+		n, bytes := 1, changed[0].old.IDsBytes
+		for ; n < len(changed) && bytes+changed[n].old.IDsBytes <= togetherBytes; n++ {
+			bytes += changed[n].old.IDsBytes
+		}
+		together := changed[:n]
+		changed = changed[n:]
+		g.Go(func() error { return c.diedTogether(gctx, together) })
 	}
-	if err := c.j.searches.Acquire(ctx, 1); err != nil {
-		return nil, context.Cause(ctx)
-	}
-	defer c.j.searches.Release(1)
-	n := &newIDs{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, ids: make(map[[2]uint64]struct{}, docs)}
-	var text []byte
-	r := elastic.Range{From: tail[0].From, To: tail[len(tail)-1].To, Docs: docs}
-	err := c.sh.IDs(ctx, r, func(id string) {
-		text = layout.AppendString(text[:0], id)
-		n.ids[n.hash(text)] = struct{}{}
-	})
-	return n, err
+	return g.Wait()
 }
 
-// died finds out which documents of a segment are dead now: those whose ids new documents have, if that explains what the server counts, else
-// those that are not among the sequence numbers that the server still has.
-//
-// In a shard, a document is dead as soon as another has its id, and below the checkpoint none comes back: so what is alive is among the parent's
-// living documents without a new one of their id, and as many of these are all of them.
-func (c *comparison) died(ctx context.Context, v *verdict) error {
-	if v.old.Ambiguous {
-		c.again("their sequence numbers stand for several documents")
-		return nil
-	}
+func (c *comparison) diedTogether(ctx context.Context, changed []*verdict) error {
 	if err := c.j.searches.Acquire(ctx, 1); err != nil {
 		return context.Cause(ctx)
 	}
 	defer c.j.searches.Release(1)
-	b, err := c.ids.read(v.old)
-	if err != nil {
+	var all []*funeral
+	var known []elastic.Known
+	for _, v := range changed {
+		f, err := c.prepare(v)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		c.j.log.Warn("read segment again", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", err)
-		c.again("their ids in the parent cannot be read")
-		return nil
+		if err != nil {
+			c.j.log.Debug("read segment again", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", err)
+			c.again(err.Error())
+			continue
+		}
+		all, known = append(all, f), append(known, elastic.Known{Range: v.now, SeqNos: f.alive})
 	}
-	f := newFuneral(v)
-	if f.newIDs = c.newIDs; f.newIDs != nil {
-		err = layout.ReadIDs(b, v.old.From, f.line)
+	lost, err := c.sh.Lost(ctx, known)
+	if err != nil {
+		return err
 	}
-	if f.newIDs == nil || err == nil && !f.explains(v.now) {
-		f = newFuneral(v)
-		if f.seqs, err = c.sh.Survivors(ctx, v.now); err != nil {
+	for _, f := range all {
+		var lines []byte
+		var fresh int64
+		if lost, lines, fresh, err = f.hold(lost); err != nil {
 			return err
 		}
-		err = layout.ReadIDs(b, v.old.From, f.line)
+		if err := c.bury(ctx, lines, fresh); err != nil {
+			return err
+		}
 	}
-	switch {
-	case errors.Is(err, errCame):
-		return &cameError{v.old}
-	case errors.Is(err, errNoDigests):
-		c.again("they are of an older program, which kept no digests of single documents")
-		return nil
-	case err != nil || f.ordinal != v.old.Whole().Docs:
-		c.j.log.Warn("read segment again", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", err)
-		c.again("their ids in the parent are not what the sidecar says")
-		return nil
-	case len(f.seqs) > 0:
-		return &cameError{v.old}
-	case !f.explains(v.now):
-		c.again("their ids in the parent are not what the sidecar says")
-		return nil
-	}
-	g := *v.old
-	g.SetDead(f.dead, f.left)
-	g.changed = true
-	v.new = &g
-	return c.bury(ctx, f.lines, f.fresh)
+	return nil
 }
 
+// Why what a parent has of a segment is of no use.
 var (
-	errCame      = errors.New("a document came")
-	errNoDigests = errors.New("no digests")
+	errAmbiguous = errors.New("their sequence numbers stand for several documents")
+	errNoDigests = errors.New("they are of an older program, which kept no digests of single documents")
+	errNoIDs     = errors.New("their ids in the parent cannot be read")
+	errOtherIDs  = errors.New("their ids in the parent are not what the sidecar says")
 )
 
 // funeral goes through a segment's stored documents.
 type funeral struct {
-	newIDs *newIDs       // if not nil, what says that a document is dead
-	seqs   []int64       // else the survivors that were not met yet
-	before []int64       // ordinals of the parent's dead that were not met yet
-	left   layout.Stored // what is alive
-
-	ordinal int64
-	dead    []int64
-	lines   []byte // delete lines of what died since the parent
-	fresh   int64
+	v      *verdict
+	ids    []byte // lines of the ids file
+	newIDs *newIDs
+	alive  []int64 // sequence numbers of what the parent has alive, and whose ids no new document has
 }
 
-func newFuneral(v *verdict) *funeral {
-	return &funeral{before: v.old.Ordinals(), left: v.old.Whole()}
-}
-
-// explains reports whether what is left is what the server counts.
-func (f *funeral) explains(now elastic.Range) bool {
-	return f.left.Docs == now.Docs && f.left.Sum == now.Sum
-}
-
-func (f *funeral) alive(l *layout.IDLine, wasDead bool) (bool, error) {
-	switch {
-	case f.newIDs != nil:
-		return !wasDead && !f.newIDs.has(l.ID()), nil
-	case len(f.seqs) == 0 || f.seqs[0] > l.SeqNo:
-		return false, nil
-	case f.seqs[0] < l.SeqNo || wasDead:
-		return false, errCame // one that was never stored, or one that had a delete line
+// prepare reads what the parent has of a segment.
+func (c *comparison) prepare(v *verdict) (*funeral, error) {
+	if v.old.Ambiguous {
+		return nil, errAmbiguous
 	}
-	f.seqs = f.seqs[1:]
-	return true, nil
-}
-
-func (f *funeral) line(l *layout.IDLine) error {
-	ordinal := f.ordinal
-	f.ordinal++
-	wasDead := len(f.before) > 0 && f.before[0] == ordinal
-	if wasDead {
-		f.before = f.before[1:]
+	f := &funeral{v: v, newIDs: c.newIDs, alive: make([]int64, 0, v.old.Docs)}
+	var err error
+	if f.ids, err = c.ids.read(v.old); err != nil {
+		c.j.log.Warn("read the ids of a parent", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", err)
+		return nil, errNoIDs
 	}
-	if !l.HasDigest {
-		return errNoDigests
-	}
-	if alive, err := f.alive(l, wasDead); alive || err != nil {
-		return err
-	}
-	f.dead = append(f.dead, ordinal)
-	f.left.Docs--
-	f.left.Sum -= l.SeqNo
-	f.left.Digest.SubtractLow(l.Low)
-	if wasDead {
+	docs, alive, last := int64(0), layout.Stored{}, int64(-1)
+	err = f.each(func(l *layout.IDLine, _ int64, wasDead bool) error {
+		if docs++; !l.HasDigest {
+			return errNoDigests
+		}
+		if wasDead {
+			return nil
+		}
+		if l.SeqNo <= last || l.SeqNo >= v.old.To {
+			return errOtherIDs
+		}
+		last = l.SeqNo
+		alive.Docs++
+		alive.Sum += l.SeqNo
+		if !f.newIDs.has(l.ID()) {
+			f.alive = append(f.alive, l.SeqNo)
+		}
 		return nil
+	})
+	switch {
+	case errors.Is(err, errNoDigests):
+		return nil, err
+	case err != nil || docs != v.old.Whole().Docs || alive.Docs != v.old.Docs || alive.Sum != v.old.Sum:
+		c.j.log.Warn("read the ids of a parent", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", cmp.Or(err, errOtherIDs))
+		return nil, errOtherIDs
 	}
-	d, err := l.Document()
-	if err == nil {
-		f.lines, err = d.AppendLines(f.lines)
+	return f, nil
+}
+
+// each calls fn for every stored document, with its ordinal and whether it was dead in the parent.
+func (f *funeral) each(fn func(l *layout.IDLine, ordinal int64, wasDead bool) error) error {
+	ordinal, dead := int64(0), f.v.old.Ordinals()
+	return layout.ReadIDs(f.ids, f.v.old.From, func(l *layout.IDLine) error {
+		wasDead := len(dead) > 0 && dead[0] == ordinal
+		if wasDead {
+			dead = dead[1:]
+		}
+		ordinal++
+		return fn(l, ordinal-1, wasDead)
+	})
+}
+
+// hold takes from lost the segment's documents, which are its first. It returns the rest, and the delete lines.
+func (f *funeral) hold(lost []int64) (rest []int64, lines []byte, fresh int64, err error) {
+	var dead []int64
+	left := f.v.old.Whole()
+	err = f.each(func(l *layout.IDLine, ordinal int64, wasDead bool) error {
+		switch {
+		case wasDead || f.newIDs.has(l.ID()):
+		case len(lost) > 0 && lost[0] == l.SeqNo:
+			lost = lost[1:]
+		default:
+			return nil
+		}
+		dead = append(dead, ordinal)
+		left.Docs--
+		left.Sum -= l.SeqNo
+		left.Digest.SubtractLow(l.Low)
+		if wasDead {
+			return nil
+		}
+		fresh++
+		d, err := l.Document()
+		if err == nil {
+			lines, err = d.AppendLines(lines)
+		}
+		return err
+	})
+	if now := f.v.now; err == nil && (left.Docs != now.Docs || left.Sum != now.Sum) {
+		err = &elastic.CountError{Range: now, Docs: left.Docs, Sum: left.Sum}
 	}
-	f.fresh++
-	return err
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	g := *f.v.old
+	g.SetDead(dead, left)
+	g.changed = true
+	f.v.new = &g
+	return lost, lines, fresh, nil
 }
 
 // bury stores delete lines.

@@ -13,9 +13,9 @@
 // older version of a document is rolled back later either. A shard is sealed when all that its point in time showed was below
 // the checkpoint before the backup went on. In the next backup, a segment of a sealed shard which still has the same
 // number of documents and the same sum of sequence numbers is the same segment: its blobs are taken over, unread. In one that
-// has fewer documents some died. Those whose ids new documents have are dead; if as many are left as the server counts, with the same sum, that is
-// all. Else some were deleted, and the server is asked for the sequence numbers that are left, without any document: those that the ids file
-// holds beside them are dead. The segment's blobs are taken over as well; the sidecar names the dead, and delete
+// has fewer documents some died: those whose ids new documents have. Where one more is missing, the sums tell which; where there are several, the
+// segment is counted again in small parts, and of parts that still miss more than one the server is asked which are left, by the sequence
+// numbers in the ids file and without any document. The segment's blobs are taken over as well; the sidecar names the dead, and delete
 // lines for them are put at the end of the shard's file, before all that is read ([IncrementLog]). What the server answers
 // is held against what earlier backups took for dead. A shard is read whole when its parent was not sealed, when its index uuid, history,
 // or primary term say that it is not the same shard going on, when a document appears where documents can only go, when
@@ -36,7 +36,7 @@
 // It is found by a lower term or checkpoint, by a document below the parent's checkpoint of a later term, by the last document
 // there, which is another one, and by counts and sums. What none of that shows is taken for the same: that needs every document written
 // since below the parent's checkpoint to have died, or the last to be equal to the byte, none of a later term, and in every
-// segment the count and sum that the parent and later updates explain; or the same count and highest sequence number in the shard, and its last
+// segment the count and sum that the parent and later deaths explain; or the same count and highest sequence number in the shard, and its last
 // document equal to the byte. Only [Options.VerifyEvery] and [Options.Full] find that. After such a thing, make a full backup.
 //
 // # Data streams and sections

@@ -34,18 +34,19 @@ func grown(t *testing.T, o Options) (h *estest.Handler, store *mem.Backend, repo
 	create(t, es, "a", 2)
 	store = mem.New()
 	repo = repositorytest.Init(t, store)
-	for _, r := range [][2]int{{0, 60}, {60, 90}, {90, 300}} {
+	for _, r := range [][2]int{{0, 60}, {60, 90}, {90, 200}, {200, 300}} {
 		index(t, es, "a", r[0], r[1], "v")
 		o.Full = false
 		res, err := Run(t.Context(), es, repo, &o)
 		require.NoError(t, err)
 		parent = res.Snapshot
 	}
-	for _, id := range []int{3, 50} {
+	for id := 3; id < 60; id += 4 { // so many that what is left is listed
 		send(t, es, "DELETE", fmt.Sprintf("/a/_doc/id-%d", id), "")
 	}
 	index(t, es, "a", 62, 86, "again")
 	index(t, es, "a", 100, 102, "again")
+	index(t, es, "a", 110, 116, "again") // so few that they are looked for by counting
 	index(t, es, "a", 400, 410, "new")
 	return h, store, repo, parent
 }
@@ -96,6 +97,7 @@ func TestEveryFaultAtEveryRequestOfAnIncrement(t *testing.T) {
 			require.Equal(t, parent.ID, res.Parent.ID)
 			require.Equal(t, mode != "segments", asked.ids > 0)
 			require.Equal(t, mode != "segments", asked.places > 0)
+			require.Equal(t, mode != "segments", asked.ranges > 12)
 			require.Positive(t, res.SegmentsReused)
 			require.Equal(t, mode != "segments", res.SegmentsChanged > 0)
 			forget := func(id repository.ID) {

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/escrow-backup/escrow/internal/elastic"
 )
 
@@ -149,7 +147,7 @@ func (c *comparison) plan(ctx context.Context) (*shardPlan, error) {
 	}
 	defer c.ids.close()
 	var changed []*verdict
-	docs := int64(0)
+	died := int64(0)
 	for i, v := range all {
 		switch {
 		case v.now.Docs == 0:
@@ -163,19 +161,14 @@ func (c *comparison) plan(ctx context.Context) (*shardPlan, error) {
 			v.new = v.old
 		default:
 			changed = append(changed, v)
-			docs += v.now.Docs
+			died += v.old.Docs - v.now.Docs
 		}
 	}
-	if c.newIDs, err = c.readNewIDs(ctx, tail, docs); err != nil {
+	if c.newIDs, err = c.readNewIDs(ctx, tail, died); err != nil {
 		return nil, err
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(c.j.o.Concurrency)
-	for _, v := range changed {
-		g.Go(func() error { return c.died(gctx, v) })
-	}
-	if err := g.Wait(); err != nil {
-		var came *cameError
+	if err := c.died(ctx, changed); err != nil {
+		var came *elastic.CameError
 		if errors.As(err, &came) {
 			c.why = came.Error()
 			return nil, nil
@@ -206,17 +199,10 @@ func (c *comparison) count(ctx context.Context, all []*verdict) (tail []elastic.
 		v.now = counted[i]
 		// Below the checkpoint documents only go. Where one came, nothing that the parent says can be relied on.
 		if v.now.Docs > v.old.Docs || v.now.Docs == v.old.Docs && v.now.Sum != v.old.Sum {
-			c.why = (&cameError{v.old}).Error()
+			c.why = (&elastic.CameError{Range: v.now}).Error()
 		}
 	}
 	return tail, nil
-}
-
-// cameError says that a document came where documents can only go.
-type cameError struct{ g *storedSegment }
-
-func (e *cameError) Error() string {
-	return fmt.Sprintf("documents came to sequence numbers [%d,%d), which were final: the shard was put back to an earlier state", e.g.From, e.g.To)
 }
 
 // worst chooses the segments to write anew.

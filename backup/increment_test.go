@@ -338,37 +338,34 @@ func TestIncrementOption(t *testing.T) {
 	require.EqualError(t, err, `options: increment "x": want "log" or "segments"`)
 }
 
-// Few updates in many documents: what they cost is in proportion, also on the wire.
-func TestUpdatesCostInProportion(t *testing.T) {
-	direct := estest.NewHandler(nil).Transport()
-	es := &counter{next: direct}
+// Few documents are updated or deleted among many: what that costs is in proportion, also on the wire.
+func TestChangesCostInProportion(t *testing.T) {
+	es := &counter{next: estest.NewHandler(nil).Transport()}
 	create(t, es, "i", 1)
 	index(t, es, "i", 0, 8000, strings.Repeat("y", 500))
 	repo := repositorytest.New(t)
 	first := runSmall(t, es, repo, nil)
-	for n := range 5 {
+	for n := range 9 {
+		update, remove := n%3 != 1, n%3 != 0
 		for k := range 8 {
-			index(t, es, "i", k*1000+n, k*1000+n+1, "updated")
+			if update {
+				index(t, es, "i", k*1000+n, k*1000+n+1, "updated")
+			}
+			if remove {
+				send(t, es, "DELETE", fmt.Sprintf("/i/_doc/id-%d", k*1000+500+n), "")
+			}
 		}
-		asked := es.places
+		before := [...]int{es.places, es.ranges, es.ids}
 		res := runSmall(t, es, repo, nil)
 		requireSame(t, es, repo, res, "i")
-		require.EqualValues(t, 8, res.DocumentsRead)
-		require.EqualValues(t, 8000-8, res.DocumentsReused)
+		require.EqualValues(t, map[bool]int{true: 8}[update], res.DocumentsRead)
 		require.Less(t, res.BytesAdded, first.BytesAdded/5)
-		require.Zero(t, es.places-asked) // new documents say which old ones are dead
+		require.Empty(t, res.NotReused)
+		// New documents tell of updates, sums of deletes: those are looked at once more.
+		require.Equal(t, map[bool]int{true: 1}[update], es.ids-before[2])
+		require.Equal(t, map[bool]int{true: 1}[remove], es.places-before[0])
+		require.Less(t, es.ranges-before[1], 4*8+int(res.Segments)+12)
 	}
-	require.Empty(t, runSmall(t, es, repo, nil).NotReused)
-
-	send(t, es, "DELETE", "/i/_doc/id-10?refresh=true", "")
-	for k := range 8 {
-		index(t, es, "i", k*1000+500, k*1000+501, "updated")
-	}
-	before := es.places
-	res := runSmall(t, es, repo, nil)
-	requireSame(t, es, repo, res, "i")
-	require.Greater(t, res.SegmentsChanged, int64(1))
-	require.Equal(t, 1, es.places-before) // but nothing says so of what was only deleted
 }
 
 func TestDamagedLogIsRefused(t *testing.T) {

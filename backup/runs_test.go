@@ -43,6 +43,7 @@ type counter struct {
 	mu                   sync.Mutex
 	places, plain, byWay int
 	ids                  int // of documents without their _source
+	ranges               int // that were counted
 }
 
 func (c *counter) Perform(r *http.Request) (*http.Response, error) {
@@ -57,6 +58,11 @@ func (c *counter) Perform(r *http.Request) (*http.Response, error) {
 	var body struct {
 		Sort   []map[string]string
 		Source *bool `json:"_source"`
+		Aggs   struct {
+			B struct {
+				Range struct{ Ranges []any }
+			}
+		}
 	}
 	if err := json.Unmarshal(b, &body); err != nil {
 		return nil, err
@@ -64,6 +70,7 @@ func (c *counter) Perform(r *http.Request) (*http.Response, error) {
 	sorted := func(by string) bool { return len(body.Sort) == 1 && body.Sort[0][by] == "asc" }
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.ranges += len(body.Aggs.B.Range.Ranges)
 	switch {
 	case sorted("_seq_no") && body.Source != nil:
 		c.places++

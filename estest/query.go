@@ -222,6 +222,11 @@ func compileQuery(v any, ev *env) (*query, *esError) {
 				if !is {
 					vals = []any{x}
 				}
+				if kind == "terms" {
+					if e := checkTerms(ev.ix, len(vals)); e != nil {
+						return nil, e
+					}
+				}
 				if fd := ev.ix.fields.find(f); fd != nil {
 					for _, v := range vals {
 						if e := fd.checkNumber(ev.ix, f, fmt.Sprint(v)); e != nil {
@@ -457,9 +462,27 @@ func (f *field) checkNumber(ix *index, name, s string) *esError {
 	switch f.kind {
 	case "long", "integer", "short", "byte", "double", "float", "half_float", "scaled_float":
 		if _, err := strconv.ParseFloat(s, 64); err != nil {
-			return &esError{shard: true, status: 400, kind: "query_shard_exception", reason: "failed to create query: For input string: \"" + s + "\"",
-				extra: obj{"index_uuid", ix.uuid, "index", ix.name}, cause: &esError{kind: "number_format_exception", reason: "For input string: \"" + s + "\""}}
+			return notCreated(ix, &esError{kind: "number_format_exception", reason: "For input string: \"" + s + "\""})
 		}
 	}
 	return nil
+}
+
+// checkTerms refuses a query that names too many values.
+func checkTerms(ix *index, n int) *esError {
+	most, err := strconv.Atoi(ix.setting("index.max_terms_count"))
+	if err != nil {
+		most = 65536
+	}
+	if n <= most {
+		return nil
+	}
+	return notCreated(ix, illegal("The number of terms [%d] used in the Terms Query request has exceeded the allowed maximum of [%d]. "+
+		"This maximum can be set by changing the [index.max_terms_count] index level setting.", n, most))
+}
+
+// notCreated is what a shard says of a query that cannot be.
+func notCreated(ix *index, cause *esError) *esError {
+	return &esError{shard: true, status: 400, kind: "query_shard_exception", reason: "failed to create query: " + cause.reason,
+		extra: obj{"index_uuid", ix.uuid, "index", ix.name}, cause: cause}
 }

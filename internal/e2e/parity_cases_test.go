@@ -1119,6 +1119,21 @@ POST /parity-a/_search
 {"size":0,"aggs":{"h":{"histogram":{"field":"_seq_no","interval":3,"offset":1,"min_doc_count":1}}}}
 
 POST /parity-a/_search
+{"query":{"terms":{"_seq_no":[0,3,99]}},"sort":[{"_seq_no":"asc"}],"_source":false,"stored_fields":"_none_"}
+
+PUT /parity-a/_settings
+{"index.max_terms_count":2}
+
+POST /parity-a/_search
+{"query":{"terms":{"_seq_no":[0,3,99]}}}
+
+POST /parity-a/_search
+{"size":0,"query":{"terms":{"_seq_no":[0,3]}}}
+
+PUT /parity-a/_settings
+{"index.max_terms_count":null}
+
+POST /parity-a/_search
 {"size":0,"query":{"range":{"_seq_no":{"gte":1,"lt":4}}},"aggs":{"h":{"histogram":{"field":"_seq_no","interval":2,"offset":1,"min_doc_count":0}}}}
 
 POST /parity-a/_search

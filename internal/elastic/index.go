@@ -62,6 +62,7 @@ type Index struct {
 	vectors   bool // the server leaves vectors out unless told otherwise
 	nested    bool // documents may hold others, which the server's statistics count too
 	window    int  // how many hits a search may ask for
+	terms     int  // how many values a query may name
 	resized   bool // it was made of another index, by shrinking, splitting or cloning
 
 	preparing sync.Mutex
@@ -101,6 +102,7 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 				Shards string          `json:"number_of_shards"`
 				Mode   string          `json:"mode"`
 				Window string          `json:"max_result_window"`
+				Terms  string          `json:"max_terms_count"`
 				Resize json.RawMessage `json:"resize"`
 				Source struct {
 					Mode string `json:"mode"`
@@ -140,19 +142,32 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 	case len(m.Source.Includes)+len(m.Source.Excludes) > 0:
 		lacking = "its mapping leaves fields out of _source (includes or excludes): they are indexed, but not in the backup"
 	}
-	window := maxHits
-	if set.Window != "" {
-		if window, err = strconv.Atoi(set.Window); err != nil || window < 1 {
-			return nil, fmt.Errorf("GET /%s: max_result_window %q", PathEscape(name), set.Window)
+	limit := func(setting, value string, most int) (int, error) {
+		if value == "" {
+			return most, nil
 		}
+		n, err := strconv.Atoi(value)
+		if err != nil || n < 1 {
+			return 0, fmt.Errorf("GET /%s: %s %q", PathEscape(name), setting, value)
+		}
+		return min(n, most), nil
+	}
+	window, err := limit("max_result_window", set.Window, maxHits)
+	if err != nil {
+		return nil, err
+	}
+	terms, err := limit("max_terms_count", set.Terms, maxTerms)
+	if err != nil {
+		return nil, err
 	}
 	return &Index{
 		Lacking:   lacking,
-		window:    min(window, maxHits),
+		window:    window,
+		terms:     terms,
+		resized:   set.Resize != nil,
 		nested:    bytes.Contains(d.Mappings, []byte(`"nested"`)) || bytes.Contains(d.Mappings, []byte(`"semantic_text"`)),
 		synthetic: set.Mode != "" && set.Mode != "standard" || set.Source.Mode == "synthetic" || set.Mapping.Source.Mode == "synthetic",
 		Name:      name, UUID: d.Settings.Index.UUID, Shards: n, Raw: raw, Mappings: d.Mappings,
-		resized: set.Resize != nil,
 		vectors: atLeast(cluster.Version, 9, 2),
 	}, nil
 }

@@ -110,27 +110,36 @@ type place struct {
 	rank       int   // among the documents of the range, by sequence number
 }
 
-// places reads where the documents of r lie, in the order of their sequence numbers, and of each document nothing else. It fails
-// unless they are as many as the server counted in r, with the same sum.
+// places reads where the documents of r lie, in the order of their sequence numbers. It fails unless they are as many as the server counted in r,
+// with the same sum.
 func (s *Shard) places(ctx context.Context, r Range) (places []place, millis int64, err error) {
-	places = make([]place, 0, r.Docs)
-	sum := int64(0)
-	millis, err = s.list(ctx, r, "_seq_no", true, func(h *Hit) {
-		places = append(places, place{h.Document.SeqNo, h.doc, len(places)})
-		sum += h.Document.SeqNo
-	})
-	if err == nil && (int64(len(places)) != r.Docs || sum != r.Sum) {
-		err = &CountError{Range: r, Docs: int64(len(places)), Sum: sum}
+	if places, millis, err = s.placesOf(ctx, seqRange(r.From, r.To), r.Docs); err != nil {
+		return nil, 0, fmt.Errorf("list the documents in [%d,%d): %w", r.From, r.To, err)
 	}
+	sum := int64(0)
+	for _, p := range places {
+		sum += p.seqNo
+	}
+	if int64(len(places)) != r.Docs || sum != r.Sum {
+		return nil, 0, &CountError{Range: r, Docs: int64(len(places)), Sum: sum}
+	}
+	return places, millis, nil
+}
+
+// placesOf reads where the documents of a query lie, in the order of their sequence numbers, and of each document nothing else.
+func (s *Shard) placesOf(ctx context.Context, query any, most int64) (places []place, millis int64, err error) {
+	places = make([]place, 0, most)
+	millis, err = s.list(ctx, query, most, "_seq_no", true, func(h *Hit) {
+		places = append(places, place{h.Document.SeqNo, h.doc, len(places)})
+	})
 	return places, millis, err
 }
 
-// list reads the hits of r without their _source, and stops where they are more than the server counted. Bare ones have no _id either, and are
-// sorted by sequence number.
-func (s *Shard) list(ctx context.Context, r Range, by string, bare bool, fn func(h *Hit)) (millis int64, err error) {
+// list reads hits without their _source, and stops when they are more than most. Bare ones have no _id either, and are sorted by sequence number.
+func (s *Shard) list(ctx context.Context, query any, most int64, by string, bare bool, fn func(h *Hit)) (millis int64, err error) {
 	size, docs := s.Index.window, int64(0)
 	body := map[string]any{
-		"query": seqRange(r.From, r.To), "sort": []any{map[string]string{by: "asc"}}, "track_total_hits": false, "_source": false,
+		"query": query, "sort": []any{map[string]string{by: "asc"}}, "track_total_hits": false, "_source": false,
 	}
 	if bare {
 		body["stored_fields"] = "_none_"
@@ -148,7 +157,7 @@ func (s *Shard) list(ctx context.Context, r Range, by string, bare bool, fn func
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("list the documents in [%d,%d): %w", r.From, r.To, err)
+			return 0, err
 		}
 		millis += p.head.took
 		for i := range p.hits {
@@ -162,7 +171,7 @@ func (s *Shard) list(ctx context.Context, r Range, by string, bare bool, fn func
 		if err := s.o.Pace.wait(ctx, read, len(text)); err != nil {
 			return 0, err
 		}
-		if len(p.hits) < size || docs > r.Docs {
+		if len(p.hits) < size || docs > most {
 			return millis, nil
 		}
 		body["search_after"] = json.RawMessage(p.hits[len(p.hits)-1].Sort)

@@ -50,26 +50,38 @@ func (b *bench) increment(ctx context.Context) error {
 		appended = append(appended, o.Cost)
 	}
 	b.table.ratio("1% appended: time, % of the full backup's", 100*median(appended).Wall/full.Wall, false, 5)
-	for n := range b.increments {
-		if err := b.s.update(ctx, 1000+uint64(n), before); err != nil {
-			return err
-		}
+	changed := func(which string) error {
 		o, err := b.backup(ctx, task{Repo: "full", Method: "-updated"})
-		if err != nil {
+		if err != nil || which == "" {
 			return err
 		}
-		if n > 0 && n < b.increments-1 {
-			continue
-		}
-		which := fmt.Sprintf("1%% updated at random (increment %d)", n+1)
 		b.table.ratio(which+": time, % of the full backup's", 100*o.Cost.Wall/full.Wall, false, 0)
 		b.table.ratio(which+": server CPU, % of the full backup's", 100*o.Cost.Server/full.Server, false, 0)
 		b.table.ratio(which+": _source read again, %", 100*float64(o.Docs)/float64(b.docs), false, 3)
 		b.table.ratio(which+": bytes added to the repository, % of the full backup's", 100*float64(o.Added)/float64(b.added), false, 5)
 		b.table.ratio(which+": bytes of all answers, % of the _source", 100*float64(o.Wire)/float64(b.bytes), false, 0)
+		return nil
+	}
+	for n := range b.increments {
+		if err := b.s.update(ctx, 1000+uint64(n), before); err != nil {
+			return err
+		}
+		which := ""
+		if n == 0 || n == b.increments-1 {
+			which = fmt.Sprintf("1%% updated at random (increment %d)", n+1)
+		}
+		if err := changed(which); err != nil {
+			return err
+		}
 	}
 	if b.increments == 0 {
 		return nil
+	}
+	if err := b.s.deleteSome(ctx, logs, 6, before); err != nil {
+		return err
+	}
+	if err := changed("1% deleted at random"); err != nil {
+		return err
 	}
 	if b.docs, err = b.s.count(ctx, logs); err != nil { // updates bring back what was deleted
 		return err

@@ -113,9 +113,10 @@ func (b *bench) run(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	if b.hard || b.deleted {
-		if b.docs, err = b.s.deleteSome(ctx, logs, b.docs); err != nil {
+		if err := b.s.deleteSome(ctx, logs, 5, b.docs); err != nil {
 			return err
 		}
+		b.docs -= b.docs / 100
 	}
 	kind := ""
 	if b.hard {

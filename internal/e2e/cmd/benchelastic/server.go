@@ -138,16 +138,16 @@ func (s *server) update(ctx context.Context, seed uint64, n int) error {
 	return err
 }
 
-// deleteSome deletes one of a hundred documents, and returns how many are left.
-func (s *server) deleteSome(ctx context.Context, index string, n int) (left int, err error) {
+// deleteSome deletes one of a hundred of the documents up to n, those that are there.
+func (s *server) deleteSome(ctx context.Context, index string, seed uint64, n int) error {
 	var body []byte
-	for _, i := range rand.New(rand.NewPCG(5, 5)).Perm(n)[:n/100] {
+	for _, i := range rand.New(rand.NewPCG(seed, 5)).Perm(n)[:n/100] {
 		body = fmt.Appendf(body, `{"delete":{"_id":%q}}`+"\n", id(i))
 	}
 	if err := bulk(ctx, s.url+"/"+index, body); err != nil {
-		return 0, err
+		return err
 	}
-	return n - n/100, call(ctx, "POST", s.url+"/"+index+"/_refresh", "", nil)
+	return call(ctx, "POST", s.url+"/"+index+"/_refresh", "", nil)
 }
 
 // bulk sends a body, all of whose items must go well.
