@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,12 +19,12 @@ import (
 	"github.com/escrow-backup/escrow/restore"
 )
 
-// newRepo makes a repository in a directory.
+// newRepo makes a repository in a directory, whose password costs little to try and whose locks are quick.
 func newRepo(t *testing.T, dir string) *repository.Repo {
 	t.Helper()
 	b, err := local.New(dir)
 	require.NoError(t, err)
-	repo, err := repository.Init(t.Context(), b, password, nil)
+	repo, err := repository.Init(t.Context(), b, password, &repository.Options{ScryptN: 1 << 10, LockSettle: time.Millisecond})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		require.NoError(t, repo.Close())

@@ -16,7 +16,6 @@ import (
 
 	"github.com/escrow-backup/escrow/internal/e2e/resticcli"
 	"github.com/escrow-backup/escrow/repository"
-	"github.com/escrow-backup/escrow/repository/backend/local"
 )
 
 // recordVariable names the file that restic's answers are written to; package repository's tests, which run without restic,
@@ -110,24 +109,10 @@ func forgetArgs() [][]string {
 	return all
 }
 
-// quickRepo makes a repository whose password costs little and whose locks are quick.
-func quickRepo(t *testing.T, dir string) *repository.Repo {
-	t.Helper()
-	b, err := local.New(dir)
-	require.NoError(t, err)
-	repo, err := repository.Init(t.Context(), b, password, &repository.Options{ScryptN: 1 << 10, LockSettle: time.Millisecond})
-	require.NoError(t, err)
-	t.Cleanup(func() {
-		require.NoError(t, repo.Close())
-		require.NoError(t, b.Close())
-	})
-	return repo
-}
-
 // TestForgetAsRestic compares what restic and what we would remove, and why we would not.
 func TestForgetAsRestic(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "repo")
-	repo := quickRepo(t, dir)
+	repo := newRepo(t, dir)
 	number := map[string]int{}
 	record := forgetRecord{Command: "restic forget --dry-run --json ARGS", Snapshots: forgetSnapshots()}
 	for i, h := range record.Snapshots {
