@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/zeebo/xxh3"
@@ -163,12 +164,20 @@ func Documents(r io.Reader, index string) iter.Seq2[Document, error] {
 	}
 }
 
-// EachDocument is Documents, but a document's Source is good only until the next one: that is quicker.
+// readers holds the buffers of files that were read to their end: an index may have many shards of a few documents.
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readAhead) }}
+
+// EachDocument is Documents, but a document's Source is good only until the next one is asked for: that is quicker.
 func EachDocument(r io.Reader, index string) iter.Seq2[Document, error] {
 	return func(yield func(Document, error) bool) {
-		br := bufio.NewReaderSize(r, readAhead)
+		br := readers.Get().(*bufio.Reader)
+		br.Reset(r)
 		for line := 1; ; line += 2 {
 			d, err := readDocument(br, index)
+			if err != nil {
+				br.Reset(nil)
+				readers.Put(br) // no document of it is good any more
+			}
 			if err == io.EOF {
 				return
 			}
@@ -177,7 +186,7 @@ func EachDocument(r io.Reader, index string) iter.Seq2[Document, error] {
 				return
 			}
 			if !yield(d, nil) {
-				return
+				return // the last one may still be looked at
 			}
 		}
 	}

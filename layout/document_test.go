@@ -112,6 +112,32 @@ func TestDocumentsReadsWhatAppendLinesWrote(t *testing.T) {
 	}
 }
 
+// A file's buffer serves the next file, but not while a document in it may still be looked at.
+func TestEachDocumentAfterABreak(t *testing.T) {
+	file := func(n int) string { return fmt.Sprintf("{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d}\n", n, n) }
+	for range 20 {
+		for _, err := range EachDocument(strings.NewReader(file(0)), "i") {
+			require.NoError(t, err)
+		}
+		var kept []Document
+		for n := 1; n <= 3; n++ {
+			for d, err := range EachDocument(strings.NewReader(file(n)+file(n+3)), "i") {
+				require.NoError(t, err)
+				kept = append(kept, d)
+				break
+			}
+		}
+		for i, d := range kept {
+			require.Equal(t, fmt.Sprintf(`{"n":%d}`, i+1), string(d.Source))
+		}
+		for d, err := range EachDocument(strings.NewReader(file(1)+"x\n"), "i") {
+			if err == nil {
+				require.Equal(t, `{"n":1}`, string(d.Source))
+			}
+		}
+	}
+}
+
 func TestDocumentsRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"not JSON":          "x\n{}\n",
