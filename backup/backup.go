@@ -70,7 +70,7 @@ func newJob(ctx context.Context, es elastictransport.Interface, o *Options) (*jo
 	if j.o.Logger != nil {
 		j.log = j.o.Logger
 	}
-	j.c = elastic.New(es, &elastic.Options{Retries: j.o.Retries, Logger: j.o.Logger, Sleep: j.o.sleep})
+	j.c = elastic.New(es, &elastic.Options{Retries: j.o.Retries, Logger: j.o.Logger, Sleep: j.o.sleep, Shrink: j.o.shrink})
 	j.reading = j.o.read()
 	j.searches = semaphore.NewWeighted(int64(j.o.Concurrency))
 	j.shards = semaphore.NewWeighted(int64(j.o.Concurrency))

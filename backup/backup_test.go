@@ -454,13 +454,14 @@ func TestDir(t *testing.T) {
 
 // Large documents: pages are cut off, the server's breaker makes pages smaller, and a document larger than a blob is split.
 func TestLargeDocuments(t *testing.T) {
+	const shrink = 16
 	h := estest.NewHandler(nil)
 	es := h.Transport()
 	create(t, es, "i", 1)
 	for i := range 6 {
-		send(t, es, "PUT", fmt.Sprintf("/i/_doc/%d", i), `{"big":"`+strings.Repeat(string(rune('a'+i)), 3<<20)+`"}`)
+		send(t, es, "PUT", fmt.Sprintf("/i/_doc/%d", i), `{"big":"`+strings.Repeat(string(rune('a'+i)), 3<<20/shrink)+`"}`)
 	}
-	send(t, es, "PUT", "/i/_doc/huge", `{"big":"`+strings.Repeat("z", 17<<20)+`"}`)
+	send(t, es, "PUT", "/i/_doc/huge", `{"big":"`+strings.Repeat("z", 17<<20/shrink)+`"}`)
 	index(t, es, "i", 0, 2000, "small")
 	w := &wire{next: es, stays: true, do: func(next elastictransport.Interface, r *http.Request) (*http.Response, error) {
 		if r.URL.Path == "/_search" {
@@ -481,7 +482,7 @@ func TestLargeDocuments(t *testing.T) {
 	}}
 	for _, transport := range []elastictransport.Interface{es, w} {
 		repo := repositorytest.New(t)
-		res, err := Run(t.Context(), transport, repo, &Options{sleep: impatient})
+		res, err := Run(t.Context(), transport, repo, &Options{sleep: impatient, shrink: shrink})
 		require.NoError(t, err)
 		require.EqualValues(t, 2007, res.Documents)
 		requireSame(t, es, repo, res, "i")

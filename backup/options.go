@@ -75,9 +75,10 @@ type Options struct {
 	Logger   *slog.Logger   // default: none
 	Progress func(Progress) // called serially, at most ten times a second; the last call has Done set
 
-	sleep func(ctx context.Context, d time.Duration) error // tests only: between attempts
-	small int64                                            // tests only: in place of smallSegment, for the last segment
-	disk  func(Target) Target                              // tests only: around the interim directory
+	sleep  func(ctx context.Context, d time.Duration) error // tests only: between attempts
+	small  int64                                            // tests only: in place of smallSegment, for the last segment
+	shrink int                                              // tests only: pages, and the memory for them, are so many times smaller
+	disk   func(Target) Target                              // tests only: around the interim directory
 }
 
 // verifies says whether the n-th increment since everything was last read is one that reads everything.

@@ -29,7 +29,7 @@ func TestOneRequestASegment(t *testing.T) {
 	es := estest.NewHandler(nil).Transport()
 	create(t, es, "i", 1)
 	r := rand.New(rand.NewPCG(1, 2))
-	const docs = 30_000
+	const docs = 4000
 	for from := 0; from < docs; from += 1000 {
 		var b strings.Builder
 		for i := range 1000 {
@@ -50,7 +50,7 @@ func TestOneRequestASegment(t *testing.T) {
 		}
 	}}
 	repo := repositorytest.New(t)
-	res, err := Run(t.Context(), w, repo, nil)
+	res, err := Run(t.Context(), w, repo, &Options{shrink: 16})
 	require.NoError(t, err)
 	require.EqualValues(t, docs, res.Documents)
 	require.Greater(t, res.Segments, int64(5))
@@ -113,9 +113,10 @@ func (b *cutBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// cutter cuts every answer with documents that is long.
+// cutter cuts every answer with documents that is longer than some bytes.
 type cutter struct {
 	next elastictransport.Interface
+	long int
 	cuts atomic.Int64
 }
 
@@ -129,9 +130,9 @@ func (c *cutter) Perform(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	res.Body = io.NopCloser(bytes.NewReader(b))
-	if len(b) > 100_000 {
+	if len(b) > c.long {
 		c.cuts.Add(1)
-		res.Body = &cutBody{res.Body, 100_000}
+		res.Body = &cutBody{res.Body, c.long}
 	}
 	return res, nil
 }
@@ -142,15 +143,15 @@ func TestAnswersThatBreakOff(t *testing.T) {
 	es := estest.NewHandler(nil).Transport()
 	create(t, es, "i", 1)
 	var b strings.Builder
-	for i := range 3000 {
-		fmt.Fprintf(&b, "{\"index\":{\"_id\":\"%d\"}}\n{\"pad\":%q}\n", i, strings.Repeat("x", 1000))
+	for i := range 1000 {
+		fmt.Fprintf(&b, "{\"index\":{\"_id\":\"%d\"}}\n{\"pad\":%q}\n", i, strings.Repeat("x", 100))
 	}
 	send(t, es, "POST", "/i/_bulk", b.String())
-	via := &cutter{next: es}
+	via := &cutter{next: es, long: 8_000}
 	repo := repositorytest.New(t)
-	res, err := Run(t.Context(), via, repo, &Options{Retries: 1, Concurrency: 1})
+	res, err := Run(t.Context(), via, repo, &Options{Retries: 1, Concurrency: 1, sleep: impatient, shrink: 8})
 	require.NoError(t, err)
-	require.EqualValues(t, 3000, res.Documents)
+	require.EqualValues(t, 1000, res.Documents)
 	require.Greater(t, via.cuts.Load(), int64(20))
 	require.GreaterOrEqual(t, res.Retries, via.cuts.Load())
 	requireSame(t, es, repo, res, "i")
@@ -160,13 +161,14 @@ func TestAnswersThatBreakOff(t *testing.T) {
 func TestLargeDocumentsInOrder(t *testing.T) {
 	es := estest.NewHandler(nil).Transport()
 	create(t, es, "i", 1)
+	const shrink = 16
 	for i := range 24 {
-		send(t, es, "POST", "/i/_bulk", fmt.Sprintf("{\"index\":{\"_id\":\"%d\"}}\n{\"pad\":%q}\n", i, strings.Repeat("x", 3<<20+i%3<<20)))
+		send(t, es, "POST", "/i/_bulk", fmt.Sprintf("{\"index\":{\"_id\":\"%d\"}}\n{\"pad\":%q}\n", i, strings.Repeat("x", (3<<20+i%3<<20)/shrink)))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	n := 0
-	for d, err := range Documents(ctx, es, &Options{Concurrency: 4}) {
+	for d, err := range Documents(ctx, es, &Options{Concurrency: 4, shrink: shrink}) {
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprint(n), d.ID)
 		n++

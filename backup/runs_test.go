@@ -89,10 +89,10 @@ func (c *counter) Perform(r *http.Request) (*http.Response, error) {
 
 // Documents that do not lie in the order of their sequence numbers are read run by run, and stored in the order of their sequence numbers all the same.
 func TestDocumentsAreReadWhereTheyLie(t *testing.T) {
-	es := scattered(t, 4000, 8000)
+	es := scattered(t, 4000, 400)
 	w := &counter{next: es}
 	repo := repositorytest.New(t)
-	res, err := Run(t.Context(), w, repo, &Options{Concurrency: 1})
+	res, err := Run(t.Context(), w, repo, &Options{Concurrency: 1, shrink: 16})
 	require.NoError(t, err)
 	requireSame(t, es, repo, res, "i")
 	require.Greater(t, w.places, 5)
@@ -102,14 +102,14 @@ func TestDocumentsAreReadWhereTheyLie(t *testing.T) {
 
 	// An increment finds in it what it needs.
 	index(t, es, "i", 0, 10, "new")
-	res, err = Run(t.Context(), es, repo, nil)
+	res, err = Run(t.Context(), es, repo, &Options{shrink: 16})
 	require.NoError(t, err)
 	requireSame(t, es, repo, res, "i")
 	require.Greater(t, res.DocumentsReused, int64(3000))
 
 	last := int64(-1)
 	n := 0
-	for d, err := range Documents(t.Context(), es, nil) {
+	for d, err := range Documents(t.Context(), es, &Options{shrink: 16}) {
 		require.NoError(t, err)
 		require.Greater(t, d.SeqNo, last)
 		last = d.SeqNo
@@ -124,11 +124,11 @@ func TestDocumentsInOrderAreReadInOrder(t *testing.T) {
 	create(t, es, "i", 1)
 	var b strings.Builder
 	for i := range 4000 {
-		fmt.Fprintf(&b, "{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d,\"pad\":%q}\n", i, i, strings.Repeat("x", 8000))
+		fmt.Fprintf(&b, "{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d,\"pad\":%q}\n", i, i, strings.Repeat("x", 400))
 	}
 	send(t, es, "POST", "/i/_bulk", b.String())
 	w := &counter{next: es}
-	res, err := Run(t.Context(), w, repositorytest.New(t), &Options{Concurrency: 1})
+	res, err := Run(t.Context(), w, repositorytest.New(t), &Options{Concurrency: 1, shrink: 16})
 	require.NoError(t, err)
 	require.EqualValues(t, res.Segments, w.plain)
 	require.Equal(t, 1, w.places)
@@ -143,7 +143,7 @@ func TestPagesOfRunsThatGoWrong(t *testing.T) {
 		error string // none: the backup succeeds
 	}{
 		"cut": {do: func(next elastictransport.Interface, r *http.Request) (*http.Response, error) {
-			return (&cutter{next: next}).Perform(r)
+			return (&cutter{next: next, long: 10_000}).Perform(r)
 		}},
 		"too large for the server": {do: func(elastictransport.Interface, *http.Request) (*http.Response, error) {
 			return answer(429, `{"error":{"type":"circuit_breaking_exception","reason":"Data too large"}}`)
@@ -164,10 +164,10 @@ func TestPagesOfRunsThatGoWrong(t *testing.T) {
 		}, nil), error: "the server counted"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			es := scattered(t, 3000, 4000)
+			es := scattered(t, 3000, 400)
 			w := &counter{next: es, runs: c.do}
 			repo := repositorytest.New(t)
-			res, err := Run(t.Context(), w, repo, &Options{Retries: 1, sleep: impatient})
+			res, err := Run(t.Context(), w, repo, &Options{Retries: 1, sleep: impatient, shrink: 16})
 			require.NotZero(t, w.byWay)
 			if c.error != "" {
 				require.ErrorContains(t, err, c.error)
@@ -183,26 +183,30 @@ func TestPagesOfRunsThatGoWrong(t *testing.T) {
 // A server that does not say where documents lie, and documents that turn out larger than the first ones.
 func TestNotByRunsAfterAll(t *testing.T) {
 	t.Run("no places", func(t *testing.T) {
-		es := scattered(t, 3000, 4000)
+		es := scattered(t, 3000, 400)
 		second := regexp.MustCompile(`("sort":\[\d+),\d+\]`)
 		hide := edited(func(b []byte) []byte { return second.ReplaceAll(b, []byte("$1]")) }, nil)
 		w := &counter{next: onRequests(es, "/_search", hide)}
 		repo := repositorytest.New(t)
-		res, err := Run(t.Context(), w, repo, nil)
+		res, err := Run(t.Context(), w, repo, &Options{shrink: 16})
 		require.NoError(t, err)
 		requireSame(t, es, repo, res, "i")
 		require.Zero(t, w.byWay)
 	})
 	t.Run("large documents", func(t *testing.T) {
-		es := scattered(t, 4000, 1000)
+		es := scattered(t, 2180, 400) // they end soon after a segment begins, whenever the next one is planned
 		var b strings.Builder
-		for i := range 600 {
+		for i := range 170 {
 			fmt.Fprintf(&b, "{\"index\":{\"_id\":\"large-%d\"}}\n{\"pad\":%q}\n", i, strings.Repeat("x", 60_000))
 		}
 		send(t, es, "POST", "/i/_bulk", b.String())
+		index(t, es, "i", 0, 200, "small")
 		repo := repositorytest.New(t)
-		res, err := Run(t.Context(), es, repo, &Options{Concurrency: 1})
+		w := &counter{next: es}
+		res, err := Run(t.Context(), w, repo, &Options{Concurrency: 1, shrink: 16})
 		require.NoError(t, err)
 		requireSame(t, es, repo, res, "i")
+		require.NotZero(t, w.byWay)
+		require.Greater(t, w.plain, 20) // pages of a few large ones
 	})
 }

@@ -26,6 +26,7 @@ type Options struct {
 	Retries int                                              // of one request; default 6, negative: none
 	Logger  *slog.Logger                                     // default: none
 	Sleep   func(ctx context.Context, d time.Duration) error // between attempts; default: the clock
+	Shrink  int                                              // tests only: pages and the memory for them are so many times smaller
 }
 
 // Client sends requests. Its methods may be called concurrently.
@@ -57,8 +58,12 @@ func New(es elastictransport.Interface, o *Options) *Client {
 	if c.o.Logger != nil {
 		c.log = c.o.Logger
 	}
+	c.o.Shrink = max(c.o.Shrink, 1)
 	return c
 }
+
+// scaled is n bytes, or what stands for them where tests have smaller pages.
+func (c *Client) scaled(n int) int { return n / c.o.Shrink }
 
 // Requests returns how many requests were sent, and how many of them because an earlier one failed.
 func (c *Client) Requests() (sent, retried int64) { return c.requests.Load(), c.retries.Load() }

@@ -71,7 +71,7 @@ func (s *Shard) width() int64 {
 	if d == 0 {
 		return 64
 	}
-	want := float64(pageTarget) / float64(d) / 16 * float64(s.Info.MaxSeqNo+1) / float64(max(s.Total, 1))
+	want := float64(s.c.scaled(pageTarget)) / float64(d) / 16 * float64(s.Info.MaxSeqNo+1) / float64(max(s.Total, 1))
 	width := int64(8)
 	for width < 8192 && float64(2*width) <= want {
 		width *= 2

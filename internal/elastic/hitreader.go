@@ -56,7 +56,7 @@ func (h *hitReader) acquire() error {
 
 // release lets others read a large document, and have the memory of this one.
 func (h *hitReader) release() {
-	if h.mem != nil && cap(h.mem.buf) > largeWindow {
+	if h.mem != nil && cap(h.mem.buf) > h.c.scaled(largeWindow) {
 		b := h.mem.buf
 		h.c.larges.Put(&b)
 		h.mem.buf = nil
@@ -172,12 +172,12 @@ func (h *hitReader) until(read func() error) error {
 // fills it gets twice as much.
 func (h *hitReader) fill() error {
 	rest := h.s.b[h.s.i:]
-	want := window
+	want, large := h.c.scaled(window), h.c.scaled(largeWindow)
 	for want < 2*len(rest) {
 		want *= 2
 	}
-	if want > largeWindow {
-		want = max(want, hugeWindow)
+	if want > large {
+		want = max(want, h.c.scaled(hugeWindow))
 		// Who waits keeps little.
 		if err := h.acquire(); err != nil {
 			return err
@@ -187,12 +187,12 @@ func (h *hitReader) fill() error {
 	switch {
 	case h.mem == nil:
 		b = append(make([]byte, 0, want), rest...)
-	case cap(h.mem.buf) >= want && (cap(h.mem.buf) <= pooledWindow || want > largeWindow):
+	case cap(h.mem.buf) >= want && (cap(h.mem.buf) <= h.c.scaled(pooledWindow) || want > large):
 		b = h.mem.buf[:copy(h.mem.buf[:cap(h.mem.buf)], rest)]
 	default:
 		b = append(h.c.memory(want), rest...)
 	}
-	if want <= largeWindow && h.size > 0 { // before anything has arrived, something large is awaited
+	if want <= large && h.size > 0 { // before anything has arrived, something large is awaited
 		h.release()
 	}
 	if h.mem != nil {
@@ -211,7 +211,7 @@ func (h *hitReader) fill() error {
 
 // memory returns an empty slice with room for n bytes: that of an earlier large document, if n is large.
 func (c *Client) memory(n int) []byte {
-	if n > largeWindow {
+	if n > c.scaled(largeWindow) {
 		if b, _ := c.larges.Get().(*[]byte); b != nil && cap(*b) >= n {
 			return (*b)[:0]
 		}

@@ -56,7 +56,7 @@ func (s *Shard) pageSize() int {
 	if d == 0 {
 		return min(64, paced)
 	}
-	return min(int(max(pageTarget/d, 1)), s.Index.window, paced)
+	return min(int(max(int64(s.c.scaled(pageTarget))/d, 1)), s.Index.window, paced)
 }
 
 // body is what every search for documents asks for, in an order.
@@ -95,7 +95,7 @@ func (c *Client) pageMemory() (mem *pageMemory, done func()) {
 		mem = &pageMemory{}
 	}
 	return mem, func() {
-		if cap(mem.buf) <= pooledWindow {
+		if cap(mem.buf) <= c.scaled(pooledWindow) {
 			c.pages.Put(mem)
 		}
 	}
