@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -297,26 +298,32 @@ func TestEveryFaultAtEveryRequest(t *testing.T) {
 	_, err := Dump(t.Context(), count, &memTarget{}, &Options{Concurrency: 1})
 	require.NoError(t, err)
 	require.Greater(t, len(count.calls), 20)
-	good, failed := 0, 0
-	for name, fault := range httpFaults {
-		for n := range count.calls {
-			for _, stays := range []bool{false, true} {
-				w := &wire{next: es, at: n, stays: stays, do: fault}
-				target := &memTarget{}
-				m, err := Dump(t.Context(), w, target, &Options{Concurrency: 1, Retries: 2, SealTimeout: time.Nanosecond, sleep: impatient})
-				if err != nil {
-					failed++
-					require.NotContains(t, target.files, layout.ManifestPath, "%s at request %d (%s)", name, n, count.calls[n])
-					require.Zero(t, target.open, "%s at request %d (%s)", name, n, count.calls[n])
-					continue
+	var good, failed atomic.Int64
+	t.Run("faults", func(t *testing.T) {
+		for name, fault := range httpFaults {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				for n := range count.calls {
+					for _, stays := range []bool{false, true} {
+						w := &wire{next: es, at: n, stays: stays, do: fault}
+						target := &memTarget{}
+						m, err := Dump(t.Context(), w, target, &Options{Concurrency: 1, Retries: 2, SealTimeout: time.Nanosecond, sleep: impatient})
+						at := fmt.Sprintf("request %d (%s), stays %v", n, count.calls[n], stays)
+						if err != nil {
+							failed.Add(1)
+							require.NotContains(t, target.files, layout.ManifestPath, at)
+							require.Zero(t, target.open, at)
+							continue
+						}
+						good.Add(1)
+						require.True(t, reflect.DeepEqual(want, contents(t, target.files, m)), at)
+					}
 				}
-				good++
-				require.True(t, reflect.DeepEqual(want, contents(t, target.files, m)), "%s at request %d (%s), stays %v", name, n, count.calls[n], stays)
-			}
+			})
 		}
-	}
-	require.Greater(t, good, 100)
-	require.Greater(t, failed, 100)
+	})
+	require.Greater(t, good.Load(), int64(100))
+	require.Greater(t, failed.Load(), int64(100))
 }
 
 func TestTransform(t *testing.T) {

@@ -191,7 +191,7 @@ func TestEveryFaultAtEveryRequestWithInterim(t *testing.T) {
 		t.Run(fmt.Sprintf("kept %v", kept), func(t *testing.T) {
 			for name, fault := range httpFaults {
 				t.Run(name, func(t *testing.T) {
-					t.Parallel() // most of the time goes with waiting for the disk
+					t.Parallel()
 					f := newInterimFaults(t, kept)
 					f.atEveryRequest(t, name, fault)
 					good.Add(f.good)
@@ -220,7 +220,7 @@ func newInterimFaults(t *testing.T, kept bool) *interimFaults {
 	create(t, f.es, "a", 2)
 	index(t, f.es, "a", 0, 60, "v")
 	f.want = live(t, f.es, "a")
-	f.o = &Options{Interim: t.TempDir(), Concurrency: 1, Retries: 2, SealTimeout: time.Nanosecond, sleep: impatient, Sections: []string{"none"}}
+	f.o = &Options{Interim: memoryDir(t), Concurrency: 1, Retries: 2, SealTimeout: time.Nanosecond, sleep: impatient, Sections: []string{"none"}}
 	return f
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"iter"
 	"net/http"
 	"regexp"
 	"slices"
@@ -162,28 +161,29 @@ var httpFaults = map[string]func(elastictransport.Interface, *http.Request) (*ht
 func contents(t *testing.T, files map[string][]byte, m *layout.Manifest) map[string]map[string]string {
 	t.Helper()
 	all := map[string]map[string]string{}
+	fsys := fsOf(files)
 	for _, ix := range m.Indices {
 		all[ix.Name] = map[string]string{}
 		for _, sh := range ix.Shards {
 			name := layout.DocumentsPath(ix.Name, sh.Number)
 			require.Contains(t, files, name)
 			// Once in order, as a person with curl loads it, and once by the sidecar.
-			replayed := replay(t, files[name], ix.Name)
-			side, err := layout.ReadSidecar(fsOf(files), ix.Name, sh.Number)
+			lines := linesOf(t, files[name], ix.Name)
+			replayed := replay(t, lines)
+			side, err := layout.ReadSidecar(fsys, ix.Name, sh.Number)
 			require.NoError(t, err)
 			require.NoError(t, side.Valid())
 			var digest layout.Digest
 			var n, dead, deletes int64
-			next, stop := iter.Pull2(layout.Documents(bytes.NewReader(files[name]), ix.Name))
-			defer stop()
 			for _, g := range side.Segments {
 				ordinals := g.Ordinals()
-				for k := range g.Whole().Docs + g.Deletes {
-					d, err, ok := next()
-					require.NoError(t, err)
-					require.True(t, ok)
-					require.Equal(t, g.Deletes > 0, d.Deleted)
-					if _, isDead := slices.BinarySearch(ordinals, k); isDead {
+				of := g.Whole().Docs + g.Deletes
+				require.GreaterOrEqual(t, int64(len(lines)), of)
+				for k, d := range lines[:of] {
+					if d.Deleted != (g.Deletes > 0) {
+						require.Fail(t, "a delete line is among documents, or the other way round", d.ID)
+					}
+					if _, isDead := slices.BinarySearch(ordinals, int64(k)); isDead {
 						dead++
 						continue
 					}
@@ -195,17 +195,21 @@ func contents(t *testing.T, files map[string][]byte, m *layout.Manifest) map[str
 					if _, twice := all[ix.Name][key]; twice {
 						require.Fail(t, "document stands twice", key)
 					}
-					all[ix.Name][key] = string(d.Source)
-					require.Equal(t, string(d.Source), replayed[key])
+					all[ix.Name][key] = d.text
+					if replayed[key] != d.text {
+						require.Equal(t, d.text, replayed[key])
+					}
 					delete(replayed, key)
-					lines, err := d.AppendDigested(nil)
-					require.NoError(t, err)
-					digest.Add(lines)
+					b, err := d.AppendDigested(nil)
+					if err != nil {
+						require.NoError(t, err)
+					}
+					digest.Add(b)
 					n++
 				}
+				lines = lines[of:]
 			}
-			_, _, more := next()
-			require.False(t, more)
+			require.Empty(t, lines)
 			require.Empty(t, replayed)
 			require.Equal(t, sh.Docs, n)
 			require.Equal(t, sh.Dead, dead)
@@ -217,12 +221,28 @@ func contents(t *testing.T, files map[string][]byte, m *layout.Manifest) map[str
 	return all
 }
 
+// line is a document of a shard's file, or a delete of one. What looks at thousands of them calls require only where something is wrong.
+type line struct {
+	layout.Document
+	text string // its Source
+}
+
+func linesOf(t *testing.T, file []byte, index string) (all []line) {
+	t.Helper()
+	for d, err := range layout.Documents(bytes.NewReader(file), index) {
+		if err != nil {
+			require.NoError(t, err)
+		}
+		all = append(all, line{d, string(d.Source)})
+	}
+	return all
+}
+
 // replay does what the lines of a shard's file say, in order.
-func replay(t *testing.T, file []byte, index string) map[string]string {
+func replay(t *testing.T, lines []line) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	for d, err := range layout.Documents(bytes.NewReader(file), index) {
-		require.NoError(t, err)
+	for _, d := range lines {
 		key := d.ID + "\x00" + d.Routing
 		if d.Deleted {
 			delete(all, key)
@@ -231,7 +251,7 @@ func replay(t *testing.T, file []byte, index string) map[string]string {
 		if _, twice := all[key]; twice {
 			require.Fail(t, "document stands twice, with no delete between", key)
 		}
-		all[key] = string(d.Source)
+		all[key] = d.text
 	}
 	return all
 }

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
@@ -44,8 +46,9 @@ func send(t testing.TB, es elastictransport.Interface, method, path, body string
 func index(t testing.TB, es elastictransport.Interface, name string, from, to int, value string) {
 	t.Helper()
 	var b strings.Builder
+	rest := fmt.Sprintf("%q,\"one\": 1.0,\"pad\":%q}\n", value, strings.Repeat("x", 50))
 	for i := from; i < to; i++ {
-		fmt.Fprintf(&b, "{\"index\":{\"_id\":\"id-%d\"}}\n{\"n\":%d,\"v\":%q,\"one\": 1.0,\"pad\":%q}\n", i, i, value, strings.Repeat("x", 50))
+		fmt.Fprintf(&b, "{\"index\":{\"_id\":\"id-%d\"}}\n{\"n\":%d,\"v\":%s", i, i, rest)
 	}
 	send(t, es, "POST", "/"+name+"/_bulk", b.String())
 }
@@ -89,8 +92,11 @@ func live(t testing.TB, es elastictransport.Interface, name string) map[string]s
 	for _, h := range out.Hits.Hits {
 		d := Document{ID: h.ID, Routing: h.Routing, Source: h.Source}
 		b, err := d.AppendLines(nil)
-		require.NoError(t, err)
-		all[h.ID+"\x00"+h.Routing] = strings.TrimSuffix(strings.SplitN(string(b), "\n", 2)[1], "\n")
+		if err != nil {
+			require.NoError(t, err)
+		}
+		_, source, _ := bytes.Cut(bytes.TrimSuffix(b, []byte{'\n'}), []byte{'\n'})
+		all[h.ID+"\x00"+h.Routing] = string(source)
 	}
 	return all
 }
@@ -138,6 +144,17 @@ func requireNoSnapshot(t *testing.T, repo *repository.Repo) {
 		require.NoError(t, err)
 		t.Fatalf("there is a snapshot: %v", s.ID)
 	}
+}
+
+// memoryDir is a directory that is on no disk, where there is such a place: thousands of dumps would wait for one at every file.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "escrow-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	return dir
 }
 
 func mapKeys(m map[string][]byte) func(func(string) bool) {

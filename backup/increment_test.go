@@ -217,19 +217,19 @@ func load(t *testing.T, src fs.FS) map[string]string {
 func TestLogOfAShrunkIndex(t *testing.T) {
 	es := &counter{next: estest.NewHandler(nil).Transport()}
 	create(t, es, "wide", 2)
-	index(t, es, "wide", 0, 12000, strings.Repeat("y", 500))
+	index(t, es, "wide", 0, 1500, strings.Repeat("y", 500))
 	send(t, es, "PUT", "/wide/_settings", `{"index.blocks.write":true}`)
 	send(t, es, "POST", "/wide/_shrink/i", `{"settings":{"index.number_of_shards":1,"index.blocks.write":null}}`)
 	repo := repositorytest.New(t)
-	o := func(o *Options) { o.Indices = []string{"i"} }
+	o := func(o *Options) { o.Indices, o.shrink = []string{"i"}, 8 }
 	first := runSmall(t, es, repo, o)
-	for _, id := range []int{11001, 11333, 11350} {
+	for _, id := range []int{1401, 1433, 1450} {
 		send(t, es, "DELETE", fmt.Sprintf("/i/_doc/id-%d", id), "")
 	}
-	index(t, es, "i", 11380, 11390, "new")
+	index(t, es, "i", 1480, 1490, "new")
 	res := runSmall(t, es, repo, o)
-	require.EqualValues(t, 12000-3, res.Documents)
-	require.Len(t, contents(t, repoFiles(t, repo, res.Snapshot), res.Manifest)["i"], 12000-3)
+	require.EqualValues(t, 1500-3, res.Documents)
+	require.Len(t, contents(t, repoFiles(t, repo, res.Snapshot), res.Manifest)["i"], 1500-3)
 	require.Equal(t, first.Snapshot.ID, res.Parent.ID)
 	require.Positive(t, res.SegmentsReused, "%v", res.NotReused)
 	require.Zero(t, res.SegmentsChanged)
@@ -342,9 +342,10 @@ func TestIncrementOption(t *testing.T) {
 func TestChangesCostInProportion(t *testing.T) {
 	es := &counter{next: estest.NewHandler(nil).Transport()}
 	create(t, es, "i", 1)
-	index(t, es, "i", 0, 8000, strings.Repeat("y", 500))
+	index(t, es, "i", 0, 8000, "v")
 	repo := repositorytest.New(t)
-	first := runSmall(t, es, repo, nil)
+	smaller := func(o *Options) { o.shrink = 4 }
+	first := runSmall(t, es, repo, smaller)
 	for n := range 9 {
 		update, remove := n%3 != 1, n%3 != 0
 		for k := range 8 {
@@ -356,7 +357,7 @@ func TestChangesCostInProportion(t *testing.T) {
 			}
 		}
 		before := [...]int{es.places, es.ranges, es.ids}
-		res := runSmall(t, es, repo, nil)
+		res := runSmall(t, es, repo, smaller)
 		requireSame(t, es, repo, res, "i")
 		require.EqualValues(t, map[bool]int{true: 8}[update], res.DocumentsRead)
 		require.Less(t, res.BytesAdded, first.BytesAdded/5)
