@@ -125,7 +125,7 @@ func faultEverywhere(t *testing.T, src fs.FS, o Options, setup func(t *testing.T
 				_, err = once(t.Context(), src, h.Transport(), resume)
 				require.NoError(t, err, at)
 			}
-			require.JSONEq(t, want, state(t, h.Transport()), at)
+			requireState(t, want, h.Transport(), at)
 		}
 	}
 	require.Positive(t, good)

@@ -84,13 +84,23 @@ func contents(t testing.TB, es elastictransport.Interface, index string) map[str
 	t.Helper()
 	c := elastic.New(es, nil)
 	require.NoError(t, c.Refresh(t.Context(), index))
-	ix, err := c.Index(t.Context(), layout.Cluster{Version: "8.19.0"}, index)
-	require.NoError(t, err)
-	got := map[string]string{}
-	for d, err := range c.Scan(t.Context(), ix, elastic.ReadOptions{}) {
-		require.NoError(t, err)
-		got[d.ID+"|"+d.Routing] = string(d.Source)
+	var out struct {
+		Hits struct {
+			Total struct{ Value int }
+			Hits  []struct {
+				ID      string          `json:"_id"`
+				Routing string          `json:"_routing"`
+				Source  json.RawMessage `json:"_source"`
+			}
+		}
 	}
+	require.NoError(t, c.Sharded(t.Context(), elastic.Request{Method: "POST", Path: "/" + elastic.PathEscape(index) + "/_search",
+		Body: []byte(`{"size":10000,"track_total_hits":true}`)}, &out))
+	got := map[string]string{}
+	for _, h := range out.Hits.Hits {
+		got[h.ID+"|"+h.Routing] = string(h.Source)
+	}
+	require.Len(t, got, out.Hits.Total.Value)
 	return got
 }
 

@@ -33,6 +33,7 @@ type hitReader struct {
 	bySeqNo bool
 	mem     *pageMemory // nil: what was returned is never used again
 	large   bool        // c.large is held, for as long as there is a large one
+	length  int64       // of the answer, as the server says; -1: it does not
 
 	head  pageHead
 	s     scanner // over what has arrived, from what was not returned yet
@@ -186,7 +187,11 @@ func (h *hitReader) fill() error {
 	var b []byte
 	switch {
 	case h.mem == nil:
-		b = append(make([]byte, 0, want), rest...)
+		room := want
+		if left := h.length - int64(h.size); left > 0 && left < int64(want-len(rest)) {
+			room = len(rest) + int(left) + 1 // so that the end shows
+		}
+		b = append(make([]byte, 0, room), rest...)
 	case cap(h.mem.buf) >= want && (cap(h.mem.buf) <= h.c.scaled(pooledWindow) || want > large):
 		b = h.mem.buf[:copy(h.mem.buf[:cap(h.mem.buf)], rest)]
 	default:

@@ -60,7 +60,7 @@ func TestParsePage(t *testing.T) {
 	for n := range len(text) {
 		_, err := parsePage([]byte(text[:n]), "i", true, false)
 		require.ErrorIs(t, err, errShort, "%d bytes", n)
-		hits, err := readHits(strings.NewReader(text[:n]), nil)
+		hits, err := readHits(strings.NewReader(text[:n]), len(text), nil)
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%d bytes", n)
 		complete, _ := slices.BinarySearch(ends, n+1)
 		require.Len(t, hits, complete)
@@ -70,13 +70,13 @@ func TestParsePage(t *testing.T) {
 	}
 }
 
-func testReader(ctx context.Context, c *Client, r io.Reader, mem *pageMemory) *hitReader {
-	return &hitReader{ctx: ctx, c: c, body: r, bySeqNo: true, mem: mem, first: true, s: scanner{index: "i"}}
+func testReader(ctx context.Context, c *Client, r io.Reader, length int, mem *pageMemory) *hitReader {
+	return &hitReader{ctx: ctx, c: c, body: r, length: int64(length), bySeqNo: true, mem: mem, first: true, s: scanner{index: "i"}}
 }
 
-// readHits reads an answer as it arrives. Without mem, the hits are still good.
-func readHits(r io.Reader, mem *pageMemory) (all []Hit, err error) {
-	h := testReader(context.Background(), New(nil, nil), r, mem)
+// readHits reads an answer as it arrives, of which the server says that it has so many bytes, or -1. Without mem, the hits are still good.
+func readHits(r io.Reader, length int, mem *pageMemory) (all []Hit, err error) {
+	h := testReader(context.Background(), New(nil, nil), r, length, mem)
 	defer h.release()
 	if err := h.begin(); err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func TestParsePageRefuses(t *testing.T) {
 		_, err := parsePage([]byte(text), "i", true, false)
 		require.Error(t, err, name)
 		require.NotErrorIs(t, err, errShort, name)
-		_, err = readHits(strings.NewReader(text), nil)
+		_, err = readHits(strings.NewReader(text), len(text), nil)
 		require.Error(t, err, name)
 		require.NotErrorIs(t, err, io.ErrUnexpectedEOF, name)
 	}
@@ -148,8 +148,9 @@ func TestHitReader(t *testing.T) {
 		if round%3 == 0 { // what other programs would send
 			text = `{"hits":{"hits":[` + strings.Join(texts, ",") + `]},"pit_id":"p1","timed_out":false,"_shards":{"total":1,"failed":0}}`
 		}
+		length := []int{-1, len(text), len(text), r.IntN(len(text)), 2 * len(text)}[r.IntN(5)]
 		for _, mem := range []*pageMemory{nil, mem} {
-			hits, err := readHits(iotest.HalfReader(strings.NewReader(text)), mem)
+			hits, err := readHits(iotest.HalfReader(strings.NewReader(text)), length, mem)
 			require.NoError(t, err)
 			require.Len(t, hits, len(sources))
 			for i, h := range hits {
@@ -159,7 +160,7 @@ func TestHitReader(t *testing.T) {
 				require.Equal(t, fmt.Sprintf("[%d,%d]", i, i+7), string(h.Sort))
 			}
 		}
-		hits, err := readHits(iotest.ErrReader(syscall.ECONNRESET), mem)
+		hits, err := readHits(iotest.ErrReader(syscall.ECONNRESET), -1, mem)
 		require.ErrorIs(t, err, syscall.ECONNRESET)
 		require.Empty(t, hits)
 	}
@@ -169,14 +170,14 @@ func TestHitReader(t *testing.T) {
 func TestHitReaderWaits(t *testing.T) {
 	c := New(nil, nil)
 	text := head + hit(`"x"`, `{"pad":"`+strings.Repeat("y", 2*largeWindow)+`"}`, 1) + "]}}"
-	first := testReader(t.Context(), c, strings.NewReader(text), nil)
+	first := testReader(t.Context(), c, strings.NewReader(text), -1, nil)
 	require.NoError(t, first.begin())
 	hits, err := first.next()
 	require.NoError(t, err)
 	require.Len(t, hits, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	second := testReader(ctx, c, strings.NewReader(text), nil)
+	second := testReader(ctx, c, strings.NewReader(text), -1, nil)
 	require.NoError(t, second.begin())
 	_, err = second.next()
 	require.ErrorIs(t, err, context.Canceled)
@@ -206,7 +207,7 @@ func FuzzParsePage(f *testing.F) {
 			bytes.Count(b, []byte(`_source"`)) > len(p.hits) || bytes.ContainsRune(b, '\\') {
 			return // keys that stand twice, or in other case, are taken differently
 		}
-		arrived, err := readHits(iotest.OneByteReader(bytes.NewReader(b)), nil)
+		arrived, err := readHits(iotest.OneByteReader(bytes.NewReader(b)), len(b), nil)
 		if err == nil { // sort values need not be numbers above
 			require.Len(t, arrived, len(p.hits))
 		}
@@ -243,7 +244,7 @@ func BenchmarkHits(b *testing.B) {
 			mem := &pageMemory{}
 			for b.Loop() {
 				n := 0
-				h := testReader(b.Context(), c, bytes.NewReader(buf.Bytes()), mem)
+				h := testReader(b.Context(), c, bytes.NewReader(buf.Bytes()), -1, mem)
 				err := h.begin()
 				for err == nil {
 					var hits []Hit

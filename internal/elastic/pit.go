@@ -136,7 +136,7 @@ func (p *pit) search(ctx context.Context, body map[string]any, bySeqNo bool, mem
 		if err != nil {
 			return err
 		}
-		h.body = res.Body
+		h.body, h.length = res.Body, res.ContentLength
 		err = h.begin()
 		if err == nil {
 			err = h.head.check(r)
