@@ -74,9 +74,12 @@ func testReader(ctx context.Context, c *Client, r io.Reader, length int, mem *pa
 	return &hitReader{ctx: ctx, c: c, body: r, length: int64(length), bySeqNo: true, mem: mem, first: true, s: scanner{index: "i"}}
 }
 
+// shrink makes large documents of many rounds cheap.
+const shrink = 8
+
 // readHits reads an answer as it arrives, of which the server says that it has so many bytes, or -1. Without mem, the hits are still good.
 func readHits(r io.Reader, length int, mem *pageMemory) (all []Hit, err error) {
-	h := testReader(context.Background(), New(nil, nil), r, length, mem)
+	h := testReader(context.Background(), New(nil, &Options{Shrink: shrink}), r, length, mem)
 	defer h.release()
 	if err := h.begin(); err != nil {
 		return nil, err
@@ -131,16 +134,16 @@ func TestHitReader(t *testing.T) {
 			size := r.IntN(100)
 			switch r.IntN(12) {
 			case 0:
-				size = r.IntN(2 * window)
+				size = r.IntN(2 * window / shrink)
 			case 1:
 				if round%10 == 0 {
-					size = largeWindow + r.IntN(largeWindow)
+					size = (largeWindow + r.IntN(largeWindow)) / shrink
 				}
 			}
 			sources = append(sources, fmt.Sprintf(`{"n":%d,"pad":%q}`, i, strings.Repeat("y", size)))
 			text := sources[i]
 			if r.IntN(3) == 0 { // the server gives back what stands around a document
-				text = fmt.Sprintf("/* %s */%s // %s\n", strings.Repeat("c", r.IntN(window)), text, strings.Repeat("d", r.IntN(window)))
+				text = fmt.Sprintf("/* %s */%s // %s\n", strings.Repeat("c", r.IntN(window/shrink)), text, strings.Repeat("d", r.IntN(window/shrink)))
 			}
 			texts = append(texts, hit(fmt.Sprintf("%q", fmt.Sprint("id", i)), text, i))
 		}
