@@ -494,4 +494,13 @@ func TestLargeDocuments(t *testing.T) {
 		require.EqualValues(t, 2007, res.Documents)
 		requireSame(t, es, repo, res, "i")
 	}
+	create(t, es, "one", 1)
+	send(t, es, "PUT", "/one/_doc/huge", `{"big":"`+strings.Repeat("z", 17<<20/shrink)+`"}`)
+	for _, name := range []string{"i", "one"} { // between documents, and in one
+		full := &memTarget{failOn: layout.DocumentsPath(name, 0), failing: errors.New("disk full")}
+		_, err := Dump(t.Context(), es, full, &Options{Indices: []string{name}, sleep: impatient, shrink: shrink})
+		require.ErrorIs(t, err, full.failing)
+		require.NotContains(t, full.files, layout.ManifestPath)
+		require.Zero(t, full.open)
+	}
 }

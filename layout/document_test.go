@@ -112,6 +112,25 @@ func TestDocumentsReadsWhatAppendLinesWrote(t *testing.T) {
 	}
 }
 
+func TestHugeSource(t *testing.T) {
+	huge := []byte(`{"pad":"` + strings.Repeat("x", largeSource+1<<20) + `"}`)
+	var file []byte
+	for _, source := range [][]byte{[]byte(`{"n":1}`), huge, []byte(`{"n":2}`)} {
+		var err error
+		file, err = (&Document{ID: "x", Source: source}).AppendLines(file)
+		require.NoError(t, err)
+	}
+	var sizes []int
+	for d, err := range EachDocument(bytes.NewReader(file), "i") {
+		require.NoError(t, err)
+		sizes = append(sizes, len(d.Source))
+		if len(d.Source) == len(huge) {
+			require.True(t, bytes.Equal(huge, d.Source))
+		}
+	}
+	require.Equal(t, []int{7, len(huge), 7}, sizes)
+}
+
 // A file's buffer serves the next file, but not while a document in it may still be looked at.
 func TestEachDocumentAfterABreak(t *testing.T) {
 	file := func(n int) string { return fmt.Sprintf("{\"index\":{\"_id\":\"%d\"}}\n{\"n\":%d}\n", n, n) }
