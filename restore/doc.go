@@ -11,10 +11,10 @@
 //
 // # The order
 //
-// Indices come first, then data streams; what of a backup comes before and after them is said under Sections. Of each kind small ones are
-// restored several at a time ([Options.IndicesAtOnce]), since a server takes longer to make an index than to take a few documents; then the
-// large ones, one after the other; at last those that write to an alias which another writes to until it is replaced. The first error
-// stops the rest: what is whole stays, what is not is deleted again.
+// Indices come first, then data streams; what of a backup comes before and after them is said under Sections. Of each kind, and of the
+// indices of a data stream, small ones are restored several at a time ([Options.IndicesAtOnce]), since a server takes longer to make an
+// index than to take a few documents; then the large ones, one after the other; at last those that write to an alias which another writes
+// to until it is replaced. The first error stops the rest: what is whole stays, what is not is deleted again.
 //
 // # What a restore does to an index
 //

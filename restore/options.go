@@ -74,8 +74,8 @@ type Options struct {
 	Kibana elastictransport.Interface
 
 	Concurrency int // bulk requests at once; default 2
-	// IndicesAtOnce is how many small indices and data streams are restored at once; default 12. Small are those whose documents fit into a
-	// bulk request each. Others are restored alone.
+	// IndicesAtOnce is how many small indices, those of data streams too, and small data streams are restored at once; default 12. Small are
+	// indices whose documents fit into a bulk request, and data streams of nothing but such. Others are restored alone.
 	IndicesAtOnce int
 	BulkBytes     int // size of a bulk request's body; default 5 MiB
 	// Retries of one request, in a row and without any item getting through, or of the documents in a shard that cannot be reached, for

@@ -37,6 +37,7 @@ type Plan struct {
 	stale    []*made             // what an interrupted restore left, to be taken away first
 	rejected atomic.Int64        // documents so far, of those that may be
 	slots    *semaphore.Weighted // for bulk requests of small indices
+	beside   *semaphore.Weighted // for small indices of data streams
 }
 
 // PlannedIndex is one index of a Plan.
@@ -64,6 +65,7 @@ func NewPlan(ctx context.Context, src fs.FS, es elastictransport.Interface, o *O
 	p := &Plan{src: src, es: es, o: o.withDefaults(), known: map[string]bool{}}
 	p.o.Rejected = serial(p.o.Rejected)
 	p.slots = semaphore.NewWeighted(int64(p.o.Concurrency))
+	p.beside = semaphore.NewWeighted(int64(p.o.IndicesAtOnce))
 	p.c = elastic.New(es, p.o.elastic(p.o.Retries))
 	p.kibana = p.o.kibana(p.o.Retries)
 	if err := p.plan(ctx); err != nil {

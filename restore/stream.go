@@ -230,37 +230,31 @@ func makesStream(templates map[string]template, name string) error {
 // restoreStream loads all indices of a data stream, and makes it of them once each is whole. Until then a failure leaves the
 // cluster as it was.
 func (p *Plan) restoreStream(ctx context.Context, s *PlannedStream, r *Result, t *tracker) error {
-	var built []*made
+	built := make([]*made, len(s.Indices))
 	fail := func(err error) error {
 		for _, ix := range built {
 			err = p.discard(ctx, ix, err)
 		}
 		return err
 	}
+	var units []unit
 	for i := range s.Indices {
 		x := &s.Indices[i]
-		if x.kept != nil {
-			built = append(built, x.kept)
-			t.update(func(q *Progress) { q.Index, q.IndicesDone = x.To, q.IndicesDone+1 })
-			continue
-		}
-		name := x.To
-		if s.Action == "replace" {
-			name += copyInfix + random()
-		}
-		ix, err := p.build(ctx, x, name, r, t)
-		if ix != nil {
-			built = append(built, ix)
-		}
-		if err == nil && s.Action == "replace" {
-			err = p.putSettings(ctx, name, map[string]json.RawMessage{"index.blocks.write": json.RawMessage("true")})
-		} else if err == nil {
-			err = p.markWhole(ctx, ix)
-		}
-		if err != nil {
-			return fail(fmt.Errorf("index %s: %w", x.To, err))
-		}
-		t.update(func(q *Progress) { q.Index, q.IndicesDone = x.To, q.IndicesDone+1 })
+		units = append(units, unit{what: "index " + x.To, small: x.small(&p.o), do: func(ctx context.Context, r *Result) (err error) {
+			if x.small(&p.o) {
+				if err := p.beside.Acquire(ctx, 1); err != nil {
+					return context.Cause(ctx)
+				}
+				defer p.beside.Release(1)
+			}
+			if built[i], err = p.buildMember(ctx, s, x, r, t); err == nil {
+				t.update(func(q *Progress) { q.Index, q.IndicesDone = x.To, q.IndicesDone+1 })
+			}
+			return err
+		}})
+	}
+	if err := p.carryOut(ctx, units, r); err != nil {
+		return fail(err)
 	}
 	if ctx.Err() != nil {
 		return fail(context.Cause(ctx))
@@ -297,6 +291,26 @@ func (p *Plan) restoreStream(ctx context.Context, s *PlannedStream, r *Result, t
 		}
 	}
 	return nil
+}
+
+// buildMember builds an index of a data stream, under a name of its own if it is to take another's place.
+func (p *Plan) buildMember(ctx context.Context, s *PlannedStream, x *PlannedIndex, r *Result, t *tracker) (*made, error) {
+	if x.kept != nil {
+		return x.kept, nil
+	}
+	if s.Action != "replace" {
+		ix, err := p.build(ctx, x, x.To, r, t)
+		if err == nil {
+			err = p.markWhole(ctx, ix)
+		}
+		return ix, err
+	}
+	name := x.To + copyInfix + random()
+	ix, err := p.build(ctx, x, name, r, t)
+	if err == nil {
+		err = p.putSettings(ctx, name, map[string]json.RawMessage{"index.blocks.write": json.RawMessage("true")})
+	}
+	return ix, err
 }
 
 // swapStream removes the data stream that is there, and clones what was loaded to the names that it had.

@@ -13,7 +13,7 @@ import (
 
 // unit is an index or a data stream to restore.
 type unit struct {
-	what        string // "index logs"
+	what        string // what its errors begin with
 	small, last bool
 	do          func(ctx context.Context, r *Result) error
 }
@@ -23,7 +23,7 @@ func (p *Plan) indexUnits(t *tracker) []unit {
 	var all []unit
 	for i := range p.Indices {
 		x := &p.Indices[i]
-		all = append(all, unit{what: "index " + x.To, small: x.small(&p.o), last: x.last, do: func(ctx context.Context, r *Result) error {
+		all = append(all, unit{what: "restore: index " + x.To, small: x.small(&p.o), last: x.last, do: func(ctx context.Context, r *Result) error {
 			if x.Action == "skip" {
 				r.Skipped++
 			} else {
@@ -39,13 +39,13 @@ func (p *Plan) indexUnits(t *tracker) []unit {
 	return all
 }
 
-// streamUnits are the data streams. The indices of one are loaded one after the other.
+// streamUnits are the data streams. The indices of one are restored as those outside are: small ones several at a time.
 func (p *Plan) streamUnits(t *tracker) []unit {
 	var all []unit
 	for i := range p.DataStreams {
 		s := &p.DataStreams[i]
 		large := slices.ContainsFunc(s.Indices, func(x PlannedIndex) bool { return !x.small(&p.o) })
-		all = append(all, unit{what: "data stream " + s.To, small: !large, do: func(ctx context.Context, r *Result) error {
+		all = append(all, unit{what: "restore: data stream " + s.To, small: !large, do: func(ctx context.Context, r *Result) error {
 			if s.Action == "skip" {
 				r.Skipped += len(s.Indices)
 				t.update(func(q *Progress) { q.IndicesDone += len(s.Indices) })
@@ -145,7 +145,7 @@ func together(ctx context.Context, units []unit, atOnce int, r *Result) error {
 	slices.SortFunc(more, func(a, b failure) int { return cmp.Compare(a.what, b.what) })
 	errs := make([]error, 0, 1+len(more))
 	for _, f := range slices.Concat([]failure{*first}, more) {
-		errs = append(errs, fmt.Errorf("restore: %s: %w", f.what, f.err))
+		errs = append(errs, fmt.Errorf("%s: %w", f.what, f.err))
 	}
 	if len(errs) == 1 {
 		return errs[0]

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -243,8 +244,8 @@ func TestSeveralFail(t *testing.T) {
 	r := &Result{}
 	err := together(t.Context(), units, 6, r)
 	require.Error(t, err)
-	require.Equal(t, "restore: index c: third\nrestore: index a: second (the unfinished index was deleted again)\n"+
-		"restore: index d: fourth (the unfinished index was deleted again)", err.Error())
+	require.Equal(t, "index c: third\nindex a: second (the unfinished index was deleted again)\n"+
+		"index d: fourth (the unfinished index was deleted again)", err.Error())
 	require.EqualValues(t, 6, r.Documents)
 }
 
@@ -366,6 +367,46 @@ func TestSmallDataStreamsAtOnce(t *testing.T) {
 	_, r := restored(t, src, via, o)
 	require.Equal(t, 3, r.Streams)
 	require.JSONEq(t, state(t, plain), state(t, es))
+}
+
+// So are the indices of one, unless they are large.
+func TestIndicesOfADataStreamAtOnce(t *testing.T) {
+	_, from := streams(t)
+	src, _ := dump(t, from, nil)
+	for name, c := range map[string]struct {
+		conflict Conflict
+		bytes    int // of a bulk request
+		want     int // at a time
+	}{
+		"small":         {Fail, 1 << 20, 3},
+		"small replace": {Replace, 1 << 20, 3},
+		"large":         {Fail, 50, 1},
+		"large replace": {Replace, 50, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := estest.NewHandler(nil)
+			es := h.Transport()
+			o := Options{Indices: []string{"logs-a"}, Sections: []string{"default"}, BulkBytes: c.bytes, IndicesAtOnce: 1, Conflict: c.conflict}
+			restored(t, src, es, o)
+			want := state(t, es)
+			if c.conflict == Fail {
+				es = estest.NewHandler(nil).Transport()
+			}
+			met := newMeeting(c.want)
+			via := &between{es: es, fn: func(_ int, r *http.Request, _ []byte, do func() (*http.Response, error)) (*http.Response, error) {
+				if r.Method == "PUT" && regexp.MustCompile(`^/\.[df]s-logs-a-[^/]*$`).MatchString(r.URL.Path) {
+					met.enter(t)
+					defer met.leave()
+				}
+				return do()
+			}}
+			o.IndicesAtOnce = 3
+			_, r := restored(t, src, via, o)
+			require.Equal(t, [2]int{1, 5}, [2]int{r.Streams, r.Indices})
+			require.Equal(t, c.want, met.most)
+			require.JSONEq(t, want, state(t, es))
+		})
+	}
 }
 
 // Whatever request of them meets with a fault, is the last one, or is the one at which it is told to stop: small indices that are restored
