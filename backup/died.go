@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -11,8 +12,12 @@ import (
 	"github.com/escrow-backup/escrow/layout"
 )
 
-// togetherBytes is about how much of the ids file belongs to the segments of which the server is asked at once.
-const togetherBytes = 8 << 20
+const (
+	// togetherBytes is about how much of the ids file belongs to the segments of which the server is asked at once.
+	togetherBytes = 4 << 20
+	// farApart is the distance between segments above which another request costs the server less than to pass over what lies between.
+	farApart = 1 << 17
+)
 
 // died finds out which documents of segments, which ascend, are dead now: those whose ids new documents have, and of the others those that the
 // server does not have any more. In a shard, a document is dead as soon as another has its id, and below the checkpoint none comes back.
@@ -21,7 +26,7 @@ func (c *comparison) died(ctx context.Context, changed []*verdict) error {
 	g.SetLimit(c.j.o.Concurrency)
 	for len(changed) > 0 {
 		n, bytes := 1, changed[0].old.IDsBytes
-		for ; n < len(changed) && bytes+changed[n].old.IDsBytes <= togetherBytes; n++ {
+		for ; n < len(changed) && bytes+changed[n].old.IDsBytes <= togetherBytes && changed[n].old.From-changed[n-1].old.To < farApart; n++ {
 			bytes += changed[n].old.IDsBytes
 		}
 		together := changed[:n]
@@ -44,21 +49,22 @@ func (c *comparison) diedTogether(ctx context.Context, changed []*verdict) error
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			c.j.log.Debug("read segment again", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", err)
 			c.again(err.Error())
 			continue
 		}
 		all, known = append(all, f), append(known, elastic.Known{Range: v.now, SeqNos: f.alive})
 	}
-	lost, err := c.sh.Lost(ctx, known)
+	missing, err := c.sh.Missing(ctx, known)
 	if err != nil {
 		return err
 	}
 	for _, f := range all {
-		var lines []byte
-		var fresh int64
-		if lost, lines, fresh, err = f.hold(lost); err != nil {
-			return err
+		n, _ := slices.BinarySearch(missing, f.v.old.To)
+		lines, fresh, err := f.hold(missing[:n])
+		missing = missing[n:]
+		if err != nil {
+			c.again(c.otherIDs(err).Error())
+			continue
 		}
 		if err := c.bury(ctx, lines, fresh); err != nil {
 			return err
@@ -117,10 +123,14 @@ func (c *comparison) prepare(v *verdict) (*funeral, error) {
 	case errors.Is(err, errNoDigests):
 		return nil, err
 	case err != nil || docs != v.old.Whole().Docs || alive.Docs != v.old.Docs || alive.Sum != v.old.Sum:
-		c.j.log.Warn("read the ids of a parent", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", cmp.Or(err, errOtherIDs))
-		return nil, errOtherIDs
+		return nil, c.otherIDs(cmp.Or(err, errOtherIDs))
 	}
 	return f, nil
+}
+
+func (c *comparison) otherIDs(err error) error {
+	c.j.log.Warn("read the ids of a parent", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", err)
+	return errOtherIDs
 }
 
 // each calls fn for every stored document, with its ordinal and whether it was dead in the parent.
@@ -136,15 +146,15 @@ func (f *funeral) each(fn func(l *layout.IDLine, ordinal int64, wasDead bool) er
 	})
 }
 
-// hold takes from lost the segment's documents, which are its first. It returns the rest, and the delete lines.
-func (f *funeral) hold(lost []int64) (rest []int64, lines []byte, fresh int64, err error) {
+// hold makes the segment one of which also the missing documents are dead. It returns the delete lines, and how many pairs they are.
+func (f *funeral) hold(missing []int64) (lines []byte, fresh int64, err error) {
 	var dead []int64
 	left := f.v.old.Whole()
 	err = f.each(func(l *layout.IDLine, ordinal int64, wasDead bool) error {
 		switch {
 		case wasDead || f.newIDs.has(l.ID()):
-		case len(lost) > 0 && lost[0] == l.SeqNo:
-			lost = lost[1:]
+		case len(missing) > 0 && missing[0] == l.SeqNo:
+			missing = missing[1:]
 		default:
 			return nil
 		}
@@ -166,13 +176,13 @@ func (f *funeral) hold(lost []int64) (rest []int64, lines []byte, fresh int64, e
 		err = &elastic.CountError{Range: now, Docs: left.Docs, Sum: left.Sum}
 	}
 	if err != nil {
-		return nil, nil, 0, err
+		return nil, 0, err
 	}
 	g := *f.v.old
 	g.SetDead(dead, left)
 	g.changed = true
 	f.v.new = &g
-	return lost, lines, fresh, nil
+	return lines, fresh, nil
 }
 
 // bury stores delete lines.

@@ -369,6 +369,41 @@ func TestChangesCostInProportion(t *testing.T) {
 	}
 }
 
+// Many documents die at random and in rows, with and without new ones of their ids.
+func TestManyDie(t *testing.T) {
+	const docs = 5000
+	r := rand.New(rand.NewPCG(5, 6))
+	es := &counter{next: estest.NewHandler(nil).Transport()}
+	create(t, es, "i", 2)
+	index(t, es, "i", 0, docs, "v")
+	repo := repositorytest.New(t)
+	runSmall(t, es, repo, nil)
+	for range 25 {
+		var b strings.Builder
+		deleted := r.Float64()
+		for range []int{1, 3, 10, 40, 100}[r.IntN(5)] {
+			row := 1
+			if r.IntN(5) == 0 {
+				row += r.IntN(60)
+			}
+			for id := r.IntN(docs); row > 0; row, id = row-1, id+1 {
+				if r.Float64() < deleted {
+					fmt.Fprintf(&b, "{\"delete\":{\"_id\":\"id-%d\"}}\n", id)
+				} else {
+					fmt.Fprintf(&b, "{\"index\":{\"_id\":\"id-%d\"}}\n{\"n\":%d}\n", id, r.Uint32())
+				}
+			}
+		}
+		send(t, es, "POST", "/i/_bulk", b.String())
+		res := runSmall(t, es, repo, nil)
+		require.NotNil(t, res.Parent)
+		requireSame(t, es, repo, res, "i")
+	}
+	require.Greater(t, es.ranges, 1000)
+	require.Greater(t, es.places, 30)
+	require.Greater(t, es.ids, 10)
+}
+
 func TestDamagedLogIsRefused(t *testing.T) {
 	es := estest.NewHandler(nil).Transport()
 	create(t, es, "i", 1)

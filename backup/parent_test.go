@@ -83,6 +83,16 @@ func TestParentThatIsNotWhatItSays(t *testing.T) {
 			false, "their ids in the parent are not what the sidecar says"},
 		"ids of other numbers": {func(_ *layout.Segment, ids *[]byte) { *ids = bytes.Replace(*ids, []byte("[0,"), []byte("[1,"), 1) },
 			false, "their ids in the parent are not what the sidecar says"},
+		"an id that is none": {func(_ *layout.Segment, ids *[]byte) { *ids = bytes.Replace(*ids, []byte(`"id-5"`), []byte(`5`), 1) },
+			false, "their ids in the parent are not what the sidecar says"},
+		"a routing that is none": {func(_ *layout.Segment, ids *[]byte) {
+			*ids = bytes.Replace(*ids, []byte(`"id-5"`), []byte(`"id-5",5`), 1)
+		},
+			false, "their ids in the parent are not what the sidecar says"},
+		"a line that does not end": {func(_ *layout.Segment, ids *[]byte) {
+			*ids = bytes.Replace(*ids, []byte(`"id-5"]`), []byte(`"id-5"`), 1)
+		},
+			false, "their ids in the parent are not what the sidecar says"},
 		"another sum": {func(g *layout.Segment, _ *[]byte) { g.Sum++ },
 			false, "their ids in the parent are not what the sidecar says"},
 		"a document less": {func(g *layout.Segment, _ *[]byte) { g.Docs-- },

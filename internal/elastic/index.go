@@ -156,7 +156,7 @@ func (c *Client) Index(ctx context.Context, cluster layout.Cluster, name string)
 	if err != nil {
 		return nil, err
 	}
-	terms, err := limit("max_terms_count", set.Terms, maxTerms)
+	terms, err := limit("max_terms_count", set.Terms, max(window-1, 1)) // what they find is less than a page
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,6 @@ import (
 const (
 	pageTarget = 4 << 20 // bytes that an answer aims at
 	maxHits    = 10_000  // index.max_result_window's default
-	maxTerms   = 50_000  // index.max_terms_count's default is 65,536
 
 	openKeepAlive = time.Minute
 )

@@ -28,13 +28,13 @@ const (
 	hitsOfPart = 3
 )
 
-// Lost tells which documents of ranges are gone, where others cannot come: their sequence numbers, ascending as the ranges do. It is a CameError
-// if one came.
+// Missing tells which documents of ranges are gone, where others cannot come: their sequence numbers, ascending as the ranges do. It is a CameError
+// if one came; several are not seen where the sums and counts of what came and of what is gone cancel out.
 //
 // Where one document of a range is gone, the sums tell which. Where more are, the range is counted again in small parts, and the documents of
 // parts that still miss more than one are asked for by number. So the cost is in proportion to what is gone. What the sums told is asked for as
 // well: where two documents are gone and one came, they tell of any.
-func (s *Shard) Lost(ctx context.Context, ranges []Known) ([]int64, error) {
+func (s *Shard) Missing(ctx context.Context, ranges []Known) ([]int64, error) {
 	var f findings
 	for _, r := range ranges {
 		if err := f.sift(r); err != nil {
@@ -56,7 +56,16 @@ func (s *Shard) Lost(ctx context.Context, ranges []Known) ([]int64, error) {
 			return nil, err
 		}
 	}
-	return f.settle(func(seqNos []int64) ([]int64, error) { return s.alive(ctx, seqNos) })
+	doubtful := slices.Clone(f.told)
+	for _, p := range f.open {
+		doubtful = append(doubtful, p.SeqNos...)
+	}
+	slices.Sort(doubtful)
+	alive, err := s.alive(ctx, doubtful)
+	if err != nil {
+		return nil, err
+	}
+	return f.settle(alive)
 }
 
 // findings are what is known so far.
@@ -109,19 +118,10 @@ func (f *findings) parts() (parts []Known) {
 	return parts
 }
 
-// settle finds out what is still open. alive tells which of documents are there.
-func (f *findings) settle(alive func(seqNos []int64) ([]int64, error)) ([]int64, error) {
-	doubtful := slices.Clone(f.told)
-	for _, p := range f.open {
-		doubtful = append(doubtful, p.SeqNos...)
-	}
-	slices.Sort(doubtful)
-	here, err := alive(doubtful)
-	if err != nil {
-		return nil, err
-	}
+// settle takes what is open as far as it is not alive.
+func (f *findings) settle(alive []int64) ([]int64, error) {
 	is := func(n int64) bool {
-		_, found := slices.BinarySearch(here, n)
+		_, found := slices.BinarySearch(alive, n)
 		return found
 	}
 	for _, n := range f.told {
@@ -150,8 +150,11 @@ func (f *findings) settle(alive func(seqNos []int64) ([]int64, error)) ([]int64,
 
 // alive tells which of documents are there: their sequence numbers, ascending as those that are asked for.
 func (s *Shard) alive(ctx context.Context, seqNos []int64) (alive []int64, err error) {
-	for part := range slices.Chunk(seqNos, s.Index.terms) {
-		places, _, err := s.placesOf(ctx, map[string]any{"terms": map[string]any{"_seq_no": part}}, int64(len(part)))
+	for some := range slices.Chunk(seqNos, s.Index.terms) {
+		// Where sequence numbers are not indexed, the server looks at the whole shard for terms alone.
+		places, _, err := s.placesOf(ctx, map[string]any{"bool": map[string]any{"filter": []any{
+			seqRange(some[0], some[len(some)-1]+1), map[string]any{"terms": map[string]any{"_seq_no": some}},
+		}}}, int64(len(some)))
 		if err != nil {
 			return nil, fmt.Errorf("list documents by sequence number: %w", err)
 		}

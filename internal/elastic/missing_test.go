@@ -57,7 +57,7 @@ func (a *asks) Perform(r *http.Request) (*http.Response, error) {
 	return a.next.Perform(r)
 }
 
-func TestLost(t *testing.T) {
+func TestMissing(t *testing.T) {
 	const docs, segment = 12_000, 4_000
 	server := &asks{next: estest.NewHandler(nil).Transport()}
 	send := func(method, path, body string) {
@@ -140,7 +140,7 @@ func TestLost(t *testing.T) {
 				return k
 			}
 			*server = asks{next: server.next}
-			lost, err := sh.Lost(t.Context(), known())
+			lost, err := sh.Missing(t.Context(), known())
 			require.NoError(t, err)
 			slices.Sort(c.lost)
 			require.Equal(t, c.lost, lost)
@@ -156,7 +156,7 @@ func TestLost(t *testing.T) {
 				}
 				came := known()
 				came[i].SeqNos = slices.Delete(slices.Clone(k.SeqNos), at, at+1)
-				_, err := sh.Lost(t.Context(), came)
+				_, err := sh.Missing(t.Context(), came)
 				var e *CameError
 				require.ErrorAs(t, err, &e)
 			}
