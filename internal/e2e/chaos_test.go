@@ -50,6 +50,7 @@ func chaosNumber(t *testing.T, name string, otherwise uint64) uint64 {
 // checkpoint covers. ESCROW_CHAOS_KILLS and ESCROW_CHAOS_BACKUPS say how many of each there are at least, ESCROW_CHAOS_SEED repeats the
 // random choices of a run, as far as a cluster can be repeated. With a number of kills it runs on all versions, without on the newest.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	all := versions()
 	if os.Getenv("ESCROW_CHAOS_KILLS") == "" {
 		all = all[len(all)-1:]
@@ -75,7 +76,7 @@ func runChaos(t *testing.T, v esserver.Version) {
 			t.Logf("seed %d; what happened:\n%s", c.seed, strings.Join(c.events, "\n"))
 		}
 	})
-	c.cluster = esserver.Start(t, v, &esserver.Options{Nodes: 3, HeapMB: 448})
+	c.cluster = startThree(t, v, nil)
 	e := &es{url: c.cluster.Nodes[0].URL, version: v}
 	e.do(t, "PUT", "/"+chaosIndex, `{"settings":{"number_of_shards":2,"number_of_replicas":2,"unassigned.node_left.delayed_timeout":"60s"},
 		"mappings":{"dynamic":false}}`)

@@ -114,6 +114,7 @@ func addDirectory(t *testing.T, repo *repository.Repo, dir string, parent *repos
 // TestDirectoriesBothWays: what one program backs up from a directory, the other restores to an equal one, and each finds
 // what the other stored.
 func TestDirectoriesBothWays(t *testing.T) {
+	t.Parallel()
 	repoDir, from := filepath.Join(t.TempDir(), "repo"), t.TempDir()
 	restic := resticcli.New(t, repoDir, password)
 	restic.Init(t)
@@ -157,6 +158,7 @@ func TestDirectoriesBothWays(t *testing.T) {
 
 // TestKeysWithRestic: restic opens with the passwords that we set, and with no other.
 func TestKeysWithRestic(t *testing.T) {
+	t.Parallel()
 	repoDir := filepath.Join(t.TempDir(), "repo")
 	resticcli.New(t, repoDir, password).Init(t)
 	repo := openRepo(t, repoDir)
@@ -182,6 +184,7 @@ func TestKeysWithRestic(t *testing.T) {
 
 // TestCopyStatsDiffWithRestic: restic takes our copy for one of its own, and both count and compare alike.
 func TestCopyStatsDiffWithRestic(t *testing.T) {
+	t.Parallel()
 	srcDir, dstDir, from := filepath.Join(t.TempDir(), "src"), filepath.Join(t.TempDir(), "dst"), t.TempDir()
 	srcRestic, dstRestic := resticcli.New(t, srcDir, password), resticcli.New(t, dstDir, "other")
 	srcRestic.Init(t)
@@ -262,6 +265,7 @@ func TestCopyStatsDiffWithRestic(t *testing.T) {
 
 // TestRepairAndMigrateForRestic: restic finds nothing wrong with a repository of its own that we repaired and migrated.
 func TestRepairAndMigrateForRestic(t *testing.T) {
+	t.Parallel()
 	dir, from := filepath.Join(t.TempDir(), "repo"), t.TempDir()
 	restic := resticcli.New(t, dir, password)
 	restic.Run(t, "init", "--repository-version", "1")

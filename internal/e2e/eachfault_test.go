@@ -118,6 +118,7 @@ var spoilings = map[string]spoiling{
 // servers. The backup fails and leaves no snapshot, or holds exactly what the cluster does; the restore made the index of the backup, or fails
 // and does not leave what looks whole and is not: one that resumes it makes the index.
 func TestEachFaultAtEachRequest(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, e *es) {
 		const index = "each-fault"
 		logs(t, e, index, 2, 60)

@@ -26,6 +26,16 @@ type three struct {
 	*es
 }
 
+// threes are the clusters of three nodes that run: two at most, for what they take of the machine.
+var threes = make(chan struct{}, 2)
+
+func startThree(t *testing.T, v esserver.Version, transport func(node int, addr string) string) *esserver.Cluster {
+	t.Helper()
+	threes <- struct{}{}
+	t.Cleanup(func() { <-threes })
+	return esserver.Start(t, v, &esserver.Options{Nodes: 3, HeapMB: 448, Transport: transport})
+}
+
 func (c *three) green(t *testing.T, index string) {
 	t.Helper()
 	c.do(t, "GET", "/_cluster/health/"+index+"?wait_for_status=green&wait_for_no_relocating_shards=true&timeout=120s", "")
@@ -58,20 +68,24 @@ func (c *three) pair(t *testing.T, index string) {
 
 // TestFailovers loses nodes of three in ways that leave equal counts, less than was acknowledged, or half an index.
 func TestFailovers(t *testing.T) {
+	t.Parallel()
 	for _, v := range versions() {
-		t.Run(string(v), func(t *testing.T) { failovers(t, v) })
+		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
+			failovers(t, v)
+		})
 	}
 }
 
 func failovers(t *testing.T, v esserver.Version) {
 	var before *gate // the third node
-	cluster := esserver.Start(t, v, &esserver.Options{Nodes: 3, HeapMB: 448, Transport: func(node int, addr string) string {
+	cluster := startThree(t, v, func(node int, addr string) string {
 		if node != 2 {
 			return addr
 		}
 		before = newGate(t, addr)
 		return before.addr
-	}})
+	})
 	c := &three{cluster, &es{url: cluster.Nodes[0].URL, version: v}}
 	t.Run("unreplicated updates", func(t *testing.T) { c.unreplicated(t, before) })
 	t.Run("refresh that fails on a copy", func(t *testing.T) { c.refreshFails(t, before) })

@@ -183,6 +183,7 @@ func mustJSON(t *testing.T, v any) []byte {
 
 // TestUnhappyTargets: indices that cannot take what is restored.
 func TestUnhappyTargets(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, e *es) {
 		v := newVictim(t, e, "unhappy", 3_000)
 		e.removeLater(t, v.copy())
@@ -250,6 +251,7 @@ func tookNoByte(t *testing.T, n int) (many int64) {
 
 // TestFaultsWhileReading: answers that are short, and how often.
 func TestFaultsWhileReading(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, e *es) {
 		v := newVictim(t, e, "reading", 12_000)
 		cut, few := int64(300_000), int64(30)
@@ -317,6 +319,7 @@ func (v *victim) forget(t *testing.T) {
 
 // TestFaultsWhileLoading: bulk requests that are refused, or whose answer never comes.
 func TestFaultsWhileLoading(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, e *es) {
 		v := newVictim(t, e, "loading", 40_000)
 		e.removeLater(t, v.copy())
@@ -384,6 +387,7 @@ func TestSmallWriteQueue(t *testing.T) {
 
 // TestSignals: what a person's Ctrl-C and Kubernetes' SIGTERM leave behind.
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	onEach(t, func(t *testing.T, e *es) {
 		v := newVictim(t, e, "signals", 40_000)
 		e.removeLater(t, v.copy())

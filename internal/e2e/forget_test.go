@@ -111,6 +111,7 @@ func forgetArgs() [][]string {
 
 // TestForgetAsRestic compares what restic and what we would remove, and why we would not.
 func TestForgetAsRestic(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "repo")
 	repo := newRepo(t, dir)
 	number := map[string]int{}

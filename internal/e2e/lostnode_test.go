@@ -14,7 +14,6 @@ import (
 
 	"github.com/escrow-backup/escrow/backup"
 	"github.com/escrow-backup/escrow/internal/e2e/esproxy"
-	"github.com/escrow-backup/escrow/internal/e2e/esserver"
 	"github.com/escrow-backup/escrow/repository"
 	"github.com/escrow-backup/escrow/restore"
 )
@@ -86,8 +85,9 @@ func (c *three) spread(t *testing.T, index string, copies int) {
 // TestLostNode loses a node of three for good, in the middle of backups and in the middle of restores. Where another copy of its
 // shards is left, nothing is; where none is, the failure names the index and the shard, and nothing looks whole that is not.
 func TestLostNode(t *testing.T) {
+	t.Parallel()
 	v := versions()[len(versions())-1]
-	cluster := esserver.Start(t, v, &esserver.Options{Nodes: 3, HeapMB: 448})
+	cluster := startThree(t, v, nil)
 	c := &three{cluster, &es{url: cluster.Nodes[0].URL, version: v}}
 	want := contents{}
 	for index, copies := range map[string]int{"copied": 1, "single": 0} {

@@ -104,6 +104,7 @@ func TestPlaces(t *testing.T) {
 	l.flush()
 	for name, start := range places {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := start(t)
 			t.Cleanup(func() { require.NoError(t, p.backend.Close()) })
 			b := wrap.Timeout(p.backend, &wrap.TimeoutOptions{Stall: time.Minute})

@@ -61,8 +61,10 @@ func requireClean(t *testing.T, repo *repository.Repo) {
 
 // TestPruneBothWays removes from repositories of both formats what the other program wrote, with ours and with restic's.
 func TestPruneBothWays(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"1", "2"} {
 		t.Run("format "+version, func(t *testing.T) {
+			t.Parallel()
 			dir := filepath.Join(t.TempDir(), "repo")
 			restic := resticcli.New(t, dir, password)
 			restic.Run(t, "init", "--repository-version", version)

@@ -16,6 +16,7 @@ import (
 // TestVersionOneBothWays: a repository of version 1, made by either program, is read, written, checked and pruned by both; then
 // we migrate it, and both go on with version 2.
 func TestVersionOneBothWays(t *testing.T) {
+	t.Parallel()
 	for _, maker := range []string{"ours", "restic"} {
 		t.Run("made by "+maker, func(t *testing.T) {
 			dir, data := filepath.Join(t.TempDir(), "repo"), t.TempDir()

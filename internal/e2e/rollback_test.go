@@ -15,8 +15,10 @@ import (
 // the first backup looks; the crash rolls them back, and deletes of the two others then give the shard the same count,
 // sum and ids of its history as before. Only the rule that nothing above the checkpoint is built upon tells them apart.
 func TestRolledBackUpdates(t *testing.T) {
+	t.Parallel()
 	for _, v := range versions() {
 		t.Run(string(v), func(t *testing.T) {
+			t.Parallel()
 			c := esserver.Start(t, v, &esserver.Options{HeapMB: 512})
 			e := &es{url: c.URL(), version: v}
 			const index = "rolled"

@@ -182,6 +182,7 @@ func (x *trio) requireUsed(t *testing.T) {
 // TestRusticResticAndOurs: one repository, of either version, made by each of the three, goes from hand to hand. Each program
 // finds the data of the others there, restores it, and forgets and prunes what they wrote.
 func TestRusticResticAndOurs(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		maker   string
 		version int
@@ -226,6 +227,7 @@ func TestRusticResticAndOurs(t *testing.T) {
 
 // TestRusticMarkedPacks: rustic's prune copies what is used, and marks the old packs in the index, to remove them in a later run.
 func TestRusticMarkedPacks(t *testing.T) {
+	t.Parallel()
 	prepare := func(t *testing.T) (x *trio, data, forgotten, stays string, saved []byte) {
 		x, data = newTrio(t, "rustic", 2), t.TempDir()
 		scatter(t, data, 1, 2, 3, 4, 5, 6)
@@ -305,6 +307,7 @@ func TestRusticMarkedPacks(t *testing.T) {
 
 // TestRusticConfig: what rustic can say in its config, and we cannot do, is refused by name; what does not concern us is not.
 func TestRusticConfig(t *testing.T) {
+	t.Parallel()
 	open := func(t *testing.T, dir string) error {
 		t.Helper()
 		b, err := local.New(dir)
