@@ -123,6 +123,23 @@ func TestPointInTimeOfOneShard(t *testing.T) {
 	require.Contains(t, got, "search_context_missing_exception")
 }
 
+func TestFilterPath(t *testing.T) {
+	h := estest.NewHandler(nil)
+	must(t, h, "PUT", "/p/_doc/d?refresh=true", `{ "z": 1.0, "a":{"b":[ ]} }`)
+	for paths, want := range map[string]string{
+		"hits.hits._source,hits.hits._id":           `{"hits":{"hits":[{"_id":"d","_source":{"a":{"b":[]},"z":1.0}}]}}`,
+		"hits.hits._source.a":                       `{"hits":{"hits":[{"_source":{"a":{"b":[]}}}]}}`,
+		"hits.hits":                                 `{"hits":{"hits":[{"_index":"p","_id":"d","_score":1.0,"_source":{ "z": 1.0, "a":{"b":[ ]} }}]}}`,
+		"**.value":                                  `{"hits":{"total":{"value":1}}}`,
+		"-took,-_shards,-hits.max*,-hits.hits":      `{"timed_out":false,"hits":{"total":{"value":1,"relation":"eq"}}}`,
+		"hits,-hits.hits._*,-hits.total,-hits.max*": `{"hits":{"hits":[{}]}}`,
+		"none": `{}`,
+	} {
+		require.Equal(t, want, must(t, h, "GET", "/p/_search?filter_path="+paths, ""), paths)
+		require.Contains(t, must(t, h, "GET", "/p/_search", ""), `"_source":{ "z": 1.0, "a":{"b":[ ]} }`)
+	}
+}
+
 func TestFailoverBringsOldVersionsBack(t *testing.T) {
 	h := estest.NewHandler(&estest.Options{AutoRefresh: true})
 	must(t, h, "PUT", "/p", "")

@@ -206,13 +206,13 @@ func (h *Handler) serve(hr *http.Request) (*answer, error) {
 	}
 	a.status = rep.status
 	if rep.v != nil {
-		a.body = encode(rep.v)
 		if fp := strings.Join(r.q["filter_path"], ","); fp != "" {
 			if len(r.path) == 0 { // clients need these
 				fp += ",name,cluster_name,cluster_uuid,version.number,version.build_flavor,tagline"
 			}
-			a.body = filterPath(a.body, fp)
+			rep.v = filterPath(rep.v, fp)
 		}
+		a.body = encode(rep.v)
 	} else {
 		a.body, a.ctype = []byte(rep.text), "text/plain; charset=UTF-8"
 	}

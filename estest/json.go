@@ -164,11 +164,7 @@ func clone(v any) any {
 }
 
 // filterPath keeps what the comma separated dotted patterns name; "-pattern" leaves out; "*" is part of one step, "**" any steps.
-func filterPath(body []byte, patterns string) []byte {
-	var v any
-	if decode(body, &v) != nil {
-		return body
-	}
+func filterPath(v any, patterns string) any {
 	var in, out [][]string
 	for p := range strings.SplitSeq(patterns, ",") {
 		if rest, ok := strings.CutPrefix(p, "-"); ok {
@@ -184,9 +180,20 @@ func filterPath(body []byte, patterns string) []byte {
 		v = dropPaths(v, out)
 	}
 	if v == nil {
-		return []byte("{}")
+		return obj{}
 	}
-	return encode(v)
+	return v
+}
+
+// plain returns v, or if it is of a kind that is not looked into what its text says.
+func plain(v any) any {
+	switch v.(type) {
+	case obj, map[string]any, []any, string, int, int64, bool, dbl, nil, json.Number:
+		return v
+	}
+	var p any
+	_ = decode(encode(v), &p) // an answer or a part of one
+	return p
 }
 
 // step is what is left of the patterns below the field k; full says that one of them ends here.
@@ -216,17 +223,27 @@ func step(ps [][]string, k string) (rest [][]string, full bool) {
 }
 
 func keepPaths(v any, ps [][]string) (any, bool) {
-	switch x := v.(type) {
+	one := func(k string, e any) (any, bool) {
+		rest, full := step(ps, k)
+		if full || len(rest) == 0 {
+			return e, full
+		}
+		return keepPaths(e, rest)
+	}
+	switch x := plain(v).(type) {
+	case obj:
+		o := obj{}
+		for i := 0; i+1 < len(x); i += 2 {
+			if c, ok := one(x[i].(string), x[i+1]); ok {
+				o = append(o, x[i], c)
+			}
+		}
+		return o, len(o) > 0
 	case map[string]any:
 		m := map[string]any{}
 		for k, e := range x {
-			rest, full := step(ps, k)
-			if full {
-				m[k] = e
-			} else if len(rest) > 0 {
-				if c, ok := keepPaths(e, rest); ok {
-					m[k] = c
-				}
+			if c, ok := one(k, e); ok {
+				m[k] = c
 			}
 		}
 		return m, len(m) > 0
@@ -243,20 +260,32 @@ func keepPaths(v any, ps [][]string) (any, bool) {
 }
 
 func dropPaths(v any, ps [][]string) any {
-	switch x := v.(type) {
-	case map[string]any:
-		for k, e := range x {
-			rest, full := step(ps, k)
-			if full {
-				delete(x, k)
-			} else if len(rest) > 0 {
-				x[k] = dropPaths(e, rest)
+	if len(ps) == 0 {
+		return v
+	}
+	switch x := plain(v).(type) {
+	case obj:
+		o := obj{}
+		for i := 0; i+1 < len(x); i += 2 {
+			if rest, full := step(ps, x[i].(string)); !full {
+				o = append(o, x[i], dropPaths(x[i+1], rest))
 			}
 		}
-	case []any:
-		for i, e := range x {
-			x[i] = dropPaths(e, ps)
+		return o
+	case map[string]any:
+		m := map[string]any{}
+		for k, e := range x {
+			if rest, full := step(ps, k); !full {
+				m[k] = dropPaths(e, rest)
+			}
 		}
+		return m
+	case []any:
+		s := make([]any, len(x))
+		for i, e := range x {
+			s[i] = dropPaths(e, ps)
+		}
+		return s
 	}
 	return v
 }
