@@ -49,16 +49,26 @@ type app struct {
 	lockTimeout  time.Duration
 	quiet        bool
 	warning      *sync.Mutex // held while a warning is printed
+
+	lockSettle time.Duration // tests only, as in repository.Options
+	scryptN    int           // likewise
 }
 
 // run is the whole program: it never exits and touches nothing global, so that tests call it.
 func run(ctx context.Context, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{env: env, stdin: stdin, stderr: stderr, out: &output{w: stdout}, warning: new(sync.Mutex)}
+	return newApp(env, stdin, stdout, stderr).run(ctx, args)
+}
+
+func newApp(env func(string) string, stdin io.Reader, stdout, stderr io.Writer) *app {
+	return &app{env: env, stdin: stdin, stderr: stderr, out: &output{w: stdout}, warning: new(sync.Mutex)}
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(append([]string{}, args...))
-	root.SetIn(stdin)
+	root.SetIn(a.stdin)
 	root.SetOut(a.out)
-	root.SetErr(stderr)
+	root.SetErr(a.stderr)
 
 	started := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
@@ -75,13 +85,13 @@ func run(ctx context.Context, args []string, env func(string) string, stdin io.R
 	case err == errOmitted:
 		return exitOmitted
 	case errors.As(err, &usage) || !started:
-		fmt.Fprintf(stderr, "escrow: %s (see %s --help)\n", oneLine(err), cmd.CommandPath())
+		fmt.Fprintf(a.stderr, "escrow: %s (see %s --help)\n", oneLine(err), cmd.CommandPath())
 		return exitUsage
 	case ctx.Err() != nil:
-		fmt.Fprintf(stderr, "escrow: %s: interrupted: %s\n", cmd.Name(), oneLine(err))
+		fmt.Fprintf(a.stderr, "escrow: %s: interrupted: %s\n", cmd.Name(), oneLine(err))
 		return exitFailed
 	default:
-		fmt.Fprintf(stderr, "escrow: %s\n", oneLine(err))
+		fmt.Fprintf(a.stderr, "escrow: %s\n", oneLine(err))
 		return exitFailed
 	}
 }

@@ -65,7 +65,7 @@ JSON: one {"message_type":"snapshot","action":"copied" or "skipped","snapshot_id
 
 func (a *app) initLike(ctx context.Context, src *repository.Repo) error {
 	return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) error {
-		repo, err := repository.Init(ctx, b, pw, &repository.Options{CopyChunker: src})
+		repo, err := repository.Init(ctx, b, pw, &repository.Options{CopyChunker: src, ScryptN: a.scryptN})
 		if errors.Is(err, fs.ErrExist) {
 			return nil
 		}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -57,7 +58,9 @@ func (s *shell) runIn(stdin string, args ...string) (code int, stdout, stderr st
 	s.t.Helper()
 	var out, err bytes.Buffer
 	env := func(name string) string { return s.env[name] }
-	code = run(s.ctx, args, env, strings.NewReader(stdin), &out, &err)
+	a := newApp(env, strings.NewReader(stdin), &out, &err)
+	a.lockSettle, a.scryptN = time.Millisecond, 16 // keys cost a second each with the race detector
+	code = a.run(s.ctx, args)
 	for _, secret := range []string{repoPassword, esPassword, esAPIKey} {
 		require.NotContains(s.t, out.String()+err.String(), secret)
 	}

@@ -72,7 +72,8 @@ func closed(err, closing error) error {
 // withRepo opens the repository, and closes it after fn, which removes its lock, however fn ends.
 func (a *app) withRepo(ctx context.Context, fn func(*repository.Repo) error) error {
 	return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) (err error) {
-		o := &repository.Options{NoLock: a.noLock, LockTimeout: a.lockTimeout, Cache: a.cacheDir, Compression: a.compression, Concurrency: a.place.connections}
+		o := &repository.Options{NoLock: a.noLock, LockTimeout: a.lockTimeout, Cache: a.cacheDir, Compression: a.compression, Concurrency: a.place.connections,
+			LockSettle: a.lockSettle, ScryptN: a.scryptN}
 		open := repository.Open
 		if a.place.inMemory() {
 			open = repository.Init // nothing can be there yet
@@ -128,6 +129,7 @@ JSON: {"message_type":"initialized","id":...,"repository":...}`,
 				return usagef("--repository-version %d: 1 and 2 are supported", o.Version)
 			}
 			return a.withBackend(ctx, func(b backend.Backend, pw repository.Password) error {
+				o.ScryptN = a.scryptN
 				repo, err := repository.Init(ctx, b, pw, &o)
 				if err != nil {
 					return fmt.Errorf("repository %s: %w", &a.place, err)
