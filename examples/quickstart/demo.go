@@ -33,6 +33,7 @@ type demo struct {
 	url    string
 	keep   bool
 	shop   []index
+	opts   *repository.Options // tests only
 
 	es      *elasticsearch.Client
 	prefix  string   // of the indices' names
@@ -71,7 +72,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	if err := d.fill(ctx); err != nil {
 		return err
 	}
-	if d.repo, err = repository.Init(ctx, store, password, nil); err != nil {
+	if d.repo, err = repository.Init(ctx, store, password, d.opts); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.repo.Close()) }()

@@ -15,10 +15,12 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/escrow-backup/escrow/estest"
+	"github.com/escrow-backup/escrow/repository"
 )
 
 func noEnv(string) string { return "" }
@@ -63,7 +65,7 @@ func small(stdout, stderr *bytes.Buffer, url string) *demo {
 	for i := range few {
 		few[i].docs = 400
 	}
-	return &demo{screen: newScreen(stdout, stderr, noEnv), env: noEnv, url: url, shop: few}
+	return &demo{screen: newScreen(stdout, stderr, noEnv), env: noEnv, url: url, shop: few, opts: &repository.Options{ScryptN: 16, LockSettle: time.Millisecond}}
 }
 
 // indices are the names of those in the cluster.
