@@ -77,11 +77,13 @@ func (b *bench) increment(ctx context.Context) error {
 	if b.increments == 0 {
 		return nil
 	}
-	if err := b.s.deleteSome(ctx, logs, 6, before); err != nil {
-		return err
-	}
-	if err := changed("1% deleted at random"); err != nil {
-		return err
+	for n := range min(b.increments, 3) {
+		if err := b.s.deleteSome(ctx, logs, 6+uint64(n), before); err != nil {
+			return err
+		}
+		if err := changed(fmt.Sprintf("1%% deleted at random (increment %d)", n+1)); err != nil {
+			return err
+		}
 	}
 	if b.docs, err = b.s.count(ctx, logs); err != nil { // updates bring back what was deleted
 		return err
