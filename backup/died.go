@@ -63,7 +63,7 @@ func (c *comparison) diedTogether(ctx context.Context, changed []*verdict) error
 		lines, fresh, err := f.hold(missing[:n])
 		missing = missing[n:]
 		if err != nil {
-			c.again(c.otherIDs(err).Error())
+			c.again(c.useless(errOtherIDs, err).Error())
 			continue
 		}
 		if err := c.bury(ctx, lines, fresh); err != nil {
@@ -83,10 +83,10 @@ var (
 
 // funeral goes through a segment's stored documents.
 type funeral struct {
-	v      *verdict
-	ids    []byte // lines of the ids file
-	newIDs *newIDs
-	alive  []int64 // sequence numbers of what the parent has alive, and whose ids no new document has
+	v        *verdict
+	ids      []byte  // lines of the ids file
+	replaced []int64 // sequence numbers of what the parent has alive, and whose ids new documents have
+	alive    []int64 // of the rest
 }
 
 // prepare reads what the parent has of a segment.
@@ -94,11 +94,10 @@ func (c *comparison) prepare(v *verdict) (*funeral, error) {
 	if v.old.Ambiguous {
 		return nil, errAmbiguous
 	}
-	f := &funeral{v: v, newIDs: c.newIDs, alive: make([]int64, 0, v.old.Docs)}
+	f := &funeral{v: v, alive: make([]int64, 0, v.old.Docs)}
 	var err error
 	if f.ids, err = c.ids.read(v.old); err != nil {
-		c.j.log.Warn("read the ids of a parent", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", err)
-		return nil, errNoIDs
+		return nil, c.useless(errNoIDs, err)
 	}
 	docs, alive, last := int64(0), layout.Stored{}, int64(-1)
 	err = f.each(func(l *layout.IDLine, _ int64, wasDead bool) error {
@@ -114,7 +113,9 @@ func (c *comparison) prepare(v *verdict) (*funeral, error) {
 		last = l.SeqNo
 		alive.Docs++
 		alive.Sum += l.SeqNo
-		if !f.newIDs.has(l.ID()) {
+		if c.newIDs.has(l.ID()) {
+			f.replaced = append(f.replaced, l.SeqNo)
+		} else {
 			f.alive = append(f.alive, l.SeqNo)
 		}
 		return nil
@@ -123,14 +124,15 @@ func (c *comparison) prepare(v *verdict) (*funeral, error) {
 	case errors.Is(err, errNoDigests):
 		return nil, err
 	case err != nil || docs != v.old.Whole().Docs || alive.Docs != v.old.Docs || alive.Sum != v.old.Sum:
-		return nil, c.otherIDs(cmp.Or(err, errOtherIDs))
+		return nil, c.useless(errOtherIDs, cmp.Or(err, errOtherIDs))
 	}
 	return f, nil
 }
 
-func (c *comparison) otherIDs(err error) error {
-	c.j.log.Warn("read the ids of a parent", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", err)
-	return errOtherIDs
+// useless logs what was found wrong, and returns why.
+func (c *comparison) useless(why, found error) error {
+	c.j.log.Warn("read the ids of a parent", "index", c.sh.Index.Name, "shard", c.sh.Info.Number, "error", found)
+	return why
 }
 
 // each calls fn for every stored document, with its ordinal and whether it was dead in the parent.
@@ -146,16 +148,15 @@ func (f *funeral) each(fn func(l *layout.IDLine, ordinal int64, wasDead bool) er
 	})
 }
 
-// hold makes the segment one of which also the missing documents are dead. It returns the delete lines, and how many pairs they are.
+// hold makes the segment one of which also what was replaced and the missing documents are dead. It returns the delete lines, and how many pairs they are.
 func (f *funeral) hold(missing []int64) (lines []byte, fresh int64, err error) {
+	gone := slices.Concat(f.replaced, missing)
+	slices.Sort(gone)
 	var dead []int64
 	left := f.v.old.Whole()
 	err = f.each(func(l *layout.IDLine, ordinal int64, wasDead bool) error {
-		switch {
-		case wasDead || f.newIDs.has(l.ID()):
-		case len(missing) > 0 && missing[0] == l.SeqNo:
-			missing = missing[1:]
-		default:
+		died := !wasDead && len(gone) > 0 && gone[0] == l.SeqNo
+		if !died && !wasDead {
 			return nil
 		}
 		dead = append(dead, ordinal)
@@ -165,6 +166,7 @@ func (f *funeral) hold(missing []int64) (lines []byte, fresh int64, err error) {
 		if wasDead {
 			return nil
 		}
+		gone = gone[1:]
 		fresh++
 		d, err := l.Document()
 		if err == nil {

@@ -240,8 +240,9 @@ func (p *Plan) restoreStream(ctx context.Context, s *PlannedStream, r *Result, t
 	var units []unit
 	for i := range s.Indices {
 		x := &s.Indices[i]
-		units = append(units, unit{what: "index " + x.To, small: x.small(&p.o), do: func(ctx context.Context, r *Result) (err error) {
-			if x.small(&p.o) {
+		small := x.small(&p.o)
+		units = append(units, unit{what: "index " + x.To, small: small, do: func(ctx context.Context, r *Result) (err error) {
+			if small {
 				if err := p.beside.Acquire(ctx, 1); err != nil {
 					return context.Cause(ctx)
 				}
@@ -298,17 +299,17 @@ func (p *Plan) buildMember(ctx context.Context, s *PlannedStream, x *PlannedInde
 	if x.kept != nil {
 		return x.kept, nil
 	}
-	if s.Action != "replace" {
-		ix, err := p.build(ctx, x, x.To, r, t)
-		if err == nil {
-			err = p.markWhole(ctx, ix)
-		}
-		return ix, err
+	name := x.To
+	if s.Action == "replace" {
+		name += copyInfix + random()
 	}
-	name := x.To + copyInfix + random()
 	ix, err := p.build(ctx, x, name, r, t)
-	if err == nil {
+	switch {
+	case err != nil:
+	case s.Action == "replace":
 		err = p.putSettings(ctx, name, map[string]json.RawMessage{"index.blocks.write": json.RawMessage("true")})
+	default:
+		err = p.markWhole(ctx, ix)
 	}
 	return ix, err
 }

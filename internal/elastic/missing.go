@@ -103,7 +103,7 @@ func (f *findings) parts() (parts []Known) {
 	f.open = slices.DeleteFunc(f.open, func(p Known) bool {
 		docs := int64(len(p.SeqNos))
 		step := max(docs/((docs-p.Docs)*partsOfLost), partDocs)
-		if docs/step*hitsOfPart > p.Docs {
+		if docs <= step || docs/step*hitsOfPart > p.Docs {
 			return false
 		}
 		for from := p.From; from < p.To; {

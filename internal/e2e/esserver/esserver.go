@@ -1,8 +1,8 @@
 // Package esserver starts a real Elasticsearch for tests, from the jars that its project publishes.
 //
 // The first start of a version fetches the jars with Maven, compiles a small launcher, and makes an archive of the classes that a
-// node loads; all are kept in the user's cache directory. Every node listens on 127.0.0.1 only, on free ports, keeps its data in a temporary directory, and dies with the
-// process that started it.
+// node loads; all are kept in the user's cache directory. Every node listens on 127.0.0.1 only, on free ports, keeps its data in a
+// temporary directory, and dies with the process that started it.
 package esserver
 
 import (

@@ -87,8 +87,7 @@ func install(v Version) (_ installation, err error) {
 	defer func() { err = errors.Join(err, unlock()) }()
 	i := installation{dir: dir, jdk: j}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		err = i.make(base, v, r)
-		if err != nil {
+		if err := i.make(base, v, r); err != nil {
 			return installation{}, fmt.Errorf("install elasticsearch %s: %w", v, err)
 		}
 	}
